@@ -1,0 +1,412 @@
+"""The library's face: extract, Pipeline, validate. One synchronous wrapper, here and nowhere else."""
+
+import asyncio
+import contextlib
+import contextvars
+import hashlib
+import heapq
+import itertools
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pipeline.checking import check_path, read_results
+from pipeline.config import Call, Plan, cache_folder, need_output, plan
+from pipeline.errors import FieldsiftError, NoInput, NotRecorded, StateError, UsageError
+from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies
+from pipeline.limits import dollars
+from pipeline.reporters import Checked
+from pipeline.results import CONTINUES, DONE, Result
+from pipeline.runner import Options, Runner, Tally
+from pipeline.schema import Schema
+from pipeline.sources import Source, named_file, sources
+from pipeline.stages import Stage
+from pipeline.writers import dump, replace_file
+
+T = TypeVar("T")
+
+#: What `extract` takes as a document.
+Given = str | Path | bytes | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where answers and money are kept: beside the output, elsewhere, in memory, or in a recording."""
+
+    state: Path | None = None
+    in_memory: bool = False
+    record: Path | None = None
+    replay: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of the inputs to take: the first `limit`, or a `sample` drawn by `seed`."""
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+    def of(self, found: Iterable[Source]) -> Iterator[Source]:
+        """The chosen sources, in their order; the same seed and folder give the same sample."""
+        if self.sample is not None:
+            drawn = heapq.nsmallest(
+                self.sample, found, key=lambda source: _draw(self.seed, source.path)
+            )
+            found = sorted(drawn, key=lambda source: source.path)
+        return itertools.islice(found, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a folder run came to: lines of results.jsonl by status, money, and the exit code of the command."""
+
+    output: Path
+    counts: Mapping[str, int]
+    cost_usd: Decimal | None
+    engine: str
+    exit_code: int
+    unchanged: int = 0
+
+    def __iter__(self) -> Iterator[Result]:
+        """Every Result of the output folder, read one by one."""
+        return read_results(self.output)
+
+
+class Pipeline:
+    """Stages over a folder: the same job as `fieldsift run`.
+
+    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`.
+    """
+
+    def __init__(self, stages: Sequence[Stage] | Stage, **settings: Any) -> None:
+        """Stages made in code.
+
+        Raises:
+            UsageError: there is none, two have the same name, or a setting does not exist.
+
+        """
+        self.stages = [stages] if isinstance(stages, Stage) else list(stages)
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise UsageError(f"two stages have the same name: {', '.join(names)}")
+        self.settings = _known_settings(settings)
+        self.file: Path | None = None
+
+    @classmethod
+    def load(cls, path: str | Path = "pipeline.toml", **settings: Any) -> "Pipeline":
+        """The pipeline of a file.
+
+        Raises:
+            ConfigError: the file is wrong; every mistake is told.
+
+        """
+        made = cls([], **settings)
+        made.file = Path(path)
+        return made
+
+    def run(self, inputs: Any = None, output: str | Path | None = None, **options: Any) -> Run:
+        """Work through the inputs into the output folder; resumes by itself.
+
+        `options` are the fields of `pipeline.runner.Options` and of `Storage`.
+
+        Raises:
+            UsageError, SetupError, NoInput: nothing was started.
+
+        """
+
+        async def work() -> Run:
+            decided = self._plan(inputs, output)
+            how, where = _split(options)
+            async with open_runner(decided, how, where) as runner:
+                async for _ in runner.run(inputs_of(decided)):
+                    pass
+                return summarised(decided, runner)
+
+        return wait_for(work())
+
+    async def arun(
+        self, inputs: Any = None, output: str | Path | None = None, **options: Any
+    ) -> AsyncIterator[Result]:
+        """The Results of this run, each after it is committed; finished, unchanged documents give none."""
+        decided = self._plan(inputs, output)
+        how, where = _split(options)
+        async with open_runner(decided, how, where) as runner:
+            async for result in runner.run(inputs_of(decided)):
+                yield result
+
+    def _plan(self, inputs: Any, output: str | Path | None) -> Plan:
+        listed = [inputs] if isinstance(inputs, str | Path) else inputs
+        given = {**self.settings, "inputs": listed, "output": output}
+        call = Call(file=self.file, keyless=REPLAYING.get() is not None)
+        return plan(given, call, self.stages)
+
+
+def extract(source: Given, schema: Any, **settings: Any) -> Result:
+    """One document -> its Result; `Result.value` is the pydantic instance where a model was given.
+
+    Works in a plain script, inside a running event loop, and in a notebook.
+
+    Args:
+        source: a path, bytes, or an open binary file.
+        schema: whatever `Schema.of` takes: a pydantic model, a mapping, a path, a shipped name, fields.
+        settings: `model`, `prompt`, `budget`, and the fields of `Stage`.
+
+    Raises:
+        UsageError: no such file, or a setting does not exist.
+        SchemaError: not a schema.
+        SetupError: no key for the model, or the service does not take it.
+        NotRecorded: inside `pipeline.testing.replay`, and the answer is not in the recording.
+
+    """
+    return wait_for(aextract(source, schema, **settings))
+
+
+async def aextract(source: Given, schema: Any, **settings: Any) -> Result:
+    """As `extract`, for code that runs in an event loop."""
+    stage_settings = {
+        key: settings.pop(key)
+        for key in tuple(settings)
+        if key in Stage.__dataclass_fields__ and key != "model"
+    }
+    stage = Stage(name=(made := Schema.of(schema)).name, schema=made, **stage_settings)
+    decided = plan(_known_settings(settings), Call(keyless=REPLAYING.get() is not None), [stage])
+    async with open_runner(decided, Options(), Storage()) as runner:
+        results = [result async for result in runner.run([_source(source)])]
+    if results[0].reason == "not_recorded":
+        raise NotRecorded(results[0].findings[0].message)
+    return results[0]
+
+
+def validate(
+    path: str | Path, schema: Any = None, *, sources: str | Path | None = None
+) -> list[Checked]:
+    """Judge what is there again, without a key or a network: an output folder, or any JSON or JSONL.
+
+    Args:
+        path: an output folder, a JSON or JSONL file, or a folder of such files.
+        schema: what to check against; an output folder brings its own.
+        sources: where the documents lie, for evidence; the recorded folders if None.
+
+    Raises:
+        UsageError: the path does not exist, or there is no schema.
+
+    """
+    given = None if schema is None else Schema.of(schema)
+    return wait_for(check_path(Path(path), given, None if sources is None else Path(sources)))
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop is running already (a notebook, a web handler)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome.append(context.run(asyncio.run, work))
+        except BaseException as error:  # noqa: BLE001, it is raised again where it was asked for
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="fieldsift")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+@contextlib.asynccontextmanager
+async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncIterator[Runner]:
+    """A Runner with its ledger, replies and lock; run.json says at any time what lies in the output.
+
+    Raises:
+        StateError: another run holds the output folder, or the state is damaged.
+
+    """
+    with contextlib.ExitStack() as stack:
+        ledger, replies = _open_stores(decided, where, stack)
+        if where.replay or REPLAYING.get():
+            options = replace(options, offline=True)
+        runner = Runner(decided, ledger, replies, options=options)
+        stack.callback(ledger.close)
+        stack.callback(replies.close)
+        started = datetime.now(UTC)
+        try:
+            if decided.output:
+                _write_summary(decided, runner, started, finished=None)
+            yield runner
+        finally:
+            await runner.aclose()
+            if decided.output:
+                _write_summary(decided, runner, started, finished=datetime.now(UTC))
+
+
+def summarised(decided: Plan, runner: Runner) -> Run:
+    """The Run that a Runner has come to."""
+    counts = runner.ledger.counts()
+    unpriced = runner.ledger.calls()[1]
+    cost = None if unpriced else Decimal(dollars(runner.ledger.spent()))
+    code = exit_code(counts, runner.tally)
+    return Run(need_output(decided), counts, cost, decided.engine, code, runner.tally.unchanged)
+
+
+def exit_code(counts: Mapping[str, int], tally: Tally) -> int:
+    """The exit code of a run, by the table in README.md."""
+    if tally.interrupted:
+        return 130
+    if tally.fault_log:
+        return 70
+    if isinstance(tally.stopped, FieldsiftError):
+        return tally.stopped.exit_code
+    if any(status in CONTINUES for status in counts):
+        return 3
+    return 0 if all(status in DONE for status in counts) else 1
+
+
+def _open_stores(
+    decided: Plan, where: Storage, stack: contextlib.ExitStack
+) -> tuple[Ledger, Replies]:
+    folder = None if where.in_memory else where.state or _state_folder(decided)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if decided.output:
+        decided.output.mkdir(parents=True, exist_ok=True)
+        if folder:
+            stack.enter_context(_alone(folder, decided.output))
+    ledger = Ledger(folder, decided.output / "results.jsonl" if decided.output else None)
+    replay = where.replay or REPLAYING.get()
+    if replay:
+        return ledger, Recording(replay)
+    replies: Replies = StoredReplies(folder)
+    return ledger, Recording(where.record, before=replies) if where.record else replies
+
+
+def _state_folder(decided: Plan) -> Path:
+    return decided.output / ".fieldsift" if decided.output else cache_folder()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, output: Path) -> Iterator[None]:
+    """Hold the lock of an output folder, which names its holder."""
+    from filelock import FileLock, Timeout
+
+    holder = folder / "holder"
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        told = holder.read_text("utf-8") if holder.exists() else "another process"
+        raise StateError(
+            f"{output}: {told} is writing there; wait for it, or use another output folder"
+        ) from None
+    try:
+        holder.write_text(f"process {os.getpid()}", "utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _write_summary(
+    decided: Plan, runner: Runner, started: datetime, finished: datetime | None
+) -> None:
+    output = need_output(decided)
+    sent, unpriced = runner.ledger.calls()
+    told = {
+        "version": 1,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds") if finished else None,
+        "engine": decided.engine,
+        "inputs": [str(Path(text).absolute()) for text in decided.inputs],
+        "settings": {setting.name: setting.value for setting in decided.settings},
+        "stages": [{"sha256": stage.sha256, **stage.to_json()} for stage in decided.stages],
+        "schemas": {stage.schema.sha256: stage.schema.body for stage in decided.stages},
+        "counts": runner.ledger.counts(),
+        "this_run": {
+            "inputs": runner.tally.sources,
+            "unchanged": runner.tally.unchanged,
+            "pages": runner.tally.pages,
+            "statuses": runner.tally.statuses,
+            "answers_sent": runner.tally.sent,
+            "answers_stored": runner.tally.stored,
+        },
+        "money": {
+            "calls": sent,
+            "calls_of_unknown_price": unpriced,
+            "cost_usd": None if unpriced else float(dollars(runner.ledger.spent())),
+            "budget_usd": None if decided.budget is None else float(decided.budget),
+        },
+        "pipeline_sha256": decided.sha256,
+    }
+    replace_file(output / "run.json", (dump(told, indent=2) + "\n").encode())
+
+
+def inputs_of(decided: Plan, choice: Choice = Choice()) -> Iterator[Source]:
+    """The chosen inputs of a plan, as a stream.
+
+    Raises:
+        UsageError: none is named, or a named one does not exist.
+        NoInput: they are named, and there is no document in them.
+
+    """
+    if not decided.inputs:
+        raise UsageError("no input: name files or folders, or input under [run] in pipeline.toml")
+    found = choice.of(sources(decided.inputs, leave_out=(need_output(decided), *decided.files)))
+    first = next(found, None)
+    if first is None:
+        raise NoInput(f"no document in {', '.join(decided.inputs)}")
+    return itertools.chain([first], found)
+
+
+def _source(given: Given) -> Source:
+    if isinstance(given, str | Path):
+        if not Path(given).exists():
+            raise UsageError(f"{given}: no such file")
+        return named_file(str(given))
+    content = given if isinstance(given, bytes) else given.read()
+    name = getattr(given, "name", None)
+    return Source(
+        name if isinstance(name, str) else "document",
+        size=len(content),
+        named=True,
+        content=content,
+    )
+
+
+def _draw(seed: int, path: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{path}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(settings) - {"model", "budget", "jobs", "prompt"}
+    if unknown:
+        raise UsageError(
+            f"unknown setting {', '.join(sorted(unknown))}; there are model, budget, jobs, prompt and those of a Stage"
+        )
+    return dict(settings)
+
+
+def _split(options: Mapping[str, Any]) -> tuple[Options, Storage]:
+    """Keyword options sorted into how to run and where to keep."""
+    how = {key: value for key, value in options.items() if key in Options.__dataclass_fields__}
+    where: dict[str, Any] = {
+        key: Path(value) if isinstance(value, str) else value
+        for key, value in options.items()
+        if key in Storage.__dataclass_fields__
+    }
+    unknown = set(options) - set(how) - set(where)
+    if unknown:
+        known = sorted({*Options.__dataclass_fields__, *Storage.__dataclass_fields__})
+        raise UsageError(
+            f"unknown option {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
+    return Options(**how), Storage(**where)

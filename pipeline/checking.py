@@ -1,0 +1,187 @@
+"""Outputs judged again: what `fieldsift validate` does, without a key or a network."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.document import Document
+from pipeline.errors import LoadError, UsageError
+from pipeline.grounding import ground
+from pipeline.judge import judge
+from pipeline.loaders import Loaders
+from pipeline.providers import Hint
+from pipeline.reporters import Checked
+from pipeline.results import DONE, Evidence, Finding, Result
+from pipeline.schema import Schema
+from pipeline.sources import named_file
+from pipeline.stages import Stage
+from pipeline.validators import check
+from pipeline.writers import data_file
+
+
+def read_results(output: Path) -> Iterator[Result]:
+    """The Results of an output folder, one by one.
+
+    Raises:
+        UsageError: it has no results.jsonl, or a line of it is not a Result.
+
+    """
+    try:
+        with (output / "results.jsonl").open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield Result.from_json(json.loads(line))
+                except ValueError as error:
+                    raise UsageError(f"{output}/results.jsonl, line {number}: {error}") from error
+    except FileNotFoundError:
+        raise UsageError(
+            f"{output}: no results.jsonl here; name the output folder of a run"
+        ) from None
+
+
+def read_summary(output: Path) -> dict[str, Any]:
+    """The run.json of an output folder.
+
+    Raises:
+        UsageError: it is missing or not JSON.
+
+    """
+    try:
+        told = json.loads((output / "run.json").read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{output}: no run.json here; name the output folder of a run") from None
+    except ValueError as error:
+        raise UsageError(f"{output}/run.json: {error}") from error
+    return dict(told)
+
+
+async def check_path(
+    path: Path, schema: Schema | None, documents: Path | None = None
+) -> list[Checked]:
+    """Judge an output folder, a JSON or JSONL file, or a folder of them.
+
+    Raises:
+        UsageError: nothing is there, or there is no schema for it.
+
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder")
+    if path.is_dir() and (path / "results.jsonl").exists() and schema is None:
+        async with aclosing(_check_output(path, documents)) as checked:
+            return [each async for each in checked]
+    if schema is None:
+        raise UsageError(f"{path} is not the output folder of a run: name a schema with -s")
+    files = (
+        sorted(p for p in path.rglob("*.json*") if p.suffix in {".json", ".jsonl"})
+        if path.is_dir()
+        else [path]
+    )
+    return [each for file in files for each in _check_file(file, schema)]
+
+
+def _check_file(file: Path, schema: Schema) -> Iterator[Checked]:
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        yield Checked(str(file), (Finding("not_readable", "", f"can't be read: {error}"),))
+        return
+    rows = text.splitlines() if file.suffix == ".jsonl" else [text]
+    for number, row in enumerate(rows, start=1):
+        name = f"{file}:{number}" if file.suffix == ".jsonl" else str(file)
+        if row.strip() or file.suffix != ".jsonl":
+            yield Checked(name, tuple(_check_text(row, schema)))
+
+
+def _check_text(text: str, schema: Schema) -> list[Finding]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return [Finding("not_json", "", f"not JSON: {error}")]
+    return check(schema, data)
+
+
+async def _check_output(output: Path, documents: Path | None) -> AsyncGenerator[Checked, None]:
+    told = read_summary(output)
+    stages = {each["sha256"]: each for each in told.get("stages", ())}
+    schemas = {
+        sha: Schema(name="recorded", body=body, source=f"{output}/run.json")
+        for sha, body in told.get("schemas", {}).items()
+    }
+    roots = [documents] if documents else [Path(text) for text in told.get("inputs", ())]
+    loaders = Loaders(1)
+    try:
+        for result in read_results(output):
+            yield await _check_result(result, output, stages, schemas, roots, loaders)
+    finally:
+        await loaders.aclose()
+
+
+async def _check_result(
+    result: Result,
+    output: Path,
+    stages: Mapping[str, Mapping[str, Any]],
+    schemas: Mapping[str, Schema],
+    roots: list[Path],
+    loaders: Loaders,
+) -> Checked:
+    name = result.document.path
+    if result.status in DONE and result.status != "valid":
+        return Checked(name)
+    if result.stage is None or result.status not in {"valid", "invalid"}:
+        rule = result.reason or result.status
+        told = "; ".join(finding.message for finding in result.findings) or result.status
+        return Checked(name, (Finding(rule, "", f"{result.status}: {told}"),))
+    file = output / data_file(result.stage, name, rejected=result.status == "invalid")
+    schema = schemas.get(result.schema_sha256 or "")
+    if schema is None:
+        return Checked(
+            str(file),
+            (
+                Finding(
+                    "no_schema", "", "made with a schema that run.json no longer holds; run again"
+                ),
+            ),
+        )
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        return Checked(
+            str(file), (Finding("no_data", "", f"the data file can't be read: {error}"),)
+        )
+    recorded = stages.get(result.stage_sha256 or "", {})
+    stage = Stage(result.stage, schema, evidence=recorded.get("evidence", "flagged"))
+    document = await _document(result, roots, loaders)
+    if document is None:
+        evidence = [each for each in result.evidence if data == result.data]
+        return Checked(str(file), tuple(judge(stage, data, None, evidence)), evidence_checked=False)
+    hints = [_hint(each) for each in result.evidence if each.quote and each.page]
+    grounded = ground(data, schema, document, hints=hints)
+    return Checked(str(file), tuple(judge(stage, data, document, grounded)), evidence_checked=True)
+
+
+def _hint(evidence: Evidence) -> Hint:
+    return Hint(
+        evidence.pointer, evidence.quote or "", evidence.page or 1, evidence.start, evidence.end
+    )
+
+
+async def _document(result: Result, roots: list[Path], loaders: Loaders) -> Document | None:
+    """The document itself, if it still lies where it was read and is still the same."""
+    name = result.document.path
+    for root in roots:
+        places = [root / name, root.parent / name] if root.is_dir() else [root]
+        for place in places:
+            if not place.is_file():
+                continue
+            try:
+                document = await loaders.load(
+                    name, replace(named_file(str(place)), path=name).read()
+                )
+            except LoadError:
+                continue
+            if document.sha256 == result.document.sha256:
+                return document
+    return None

@@ -1,0 +1,127 @@
+"""`fieldsift extract`: a few documents to stdout."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli import EPILOG, common, option, output_of
+from pipeline.cli.output import Output
+from pipeline.cli.setup import asking, planned
+
+if TYPE_CHECKING:
+    from pipeline.results import Result
+    from pipeline.sources import Source
+
+
+@click.command("extract", epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=str)
+@asking
+@option(
+    "--show-parts", is_flag=True, help="Print what would be sent of each document; send nothing."
+)
+@common
+@click.pass_context
+def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> int:
+    """Read a few documents; `-` is stdin.
+
+    One file: its data, indented. Several, or --json: one Result a line. Where one is not valid,
+    its data is not printed; what is wrong with it goes to stderr, and the exit code is 1.
+    """
+    from pipeline.api import Storage, exit_code
+    from pipeline.runner import Options
+
+    output = output_of(ctx)
+    offline = options["offline"] or bool(options["replay"]) or options["show_parts"]
+    names = ("schema", "model", "prompt", "budget")
+    decided = planned(ctx, keyless=offline, inputs=files, **{name: options[name] for name in names})
+    for note in decided.notes:
+        output.say(note)
+    given = [_source(name) for name in files]
+    if options["show_parts"]:
+        return asyncio.run(_show_parts(given, output))
+    how = Options(offline=offline, allow_unpriced=options["allow_unpriced"])
+    where = Storage(None, options["no_store"], options["record"], options["replay"])
+    one = len(files) == 1 and len(decided.stages) == 1 and not output.json
+    counts, tally = asyncio.run(_extract(decided, how, where, given, output, one=one))
+    return exit_code(counts, tally)
+
+
+async def _extract(
+    decided: Any, how: Any, where: Any, given: list["Source"], output: Output, *, one: bool
+) -> Any:
+    from dataclasses import replace
+
+    from pipeline.api import open_runner
+    from pipeline.writers import dump
+
+    async with open_runner(replace(decided, output=None), how, where) as runner:
+        async for result in runner.run(given):
+            if result.status != "valid":
+                _tell(result, output)
+            if not one:
+                output.data(dump(result.to_json()))
+            elif result.status == "valid":
+                output.data(dump(result.data, indent=2))
+        return runner.tally.statuses, runner.tally
+
+
+def _tell(result: "Result", output: Output) -> None:
+    output.warn(f"{result.document.path}: {result.status}")
+    for finding in result.findings:
+        output.warn(
+            f"  {finding.severity}: {finding.pointer or '/'}: {finding.message} ({finding.rule})"
+        )
+
+
+def _source(name: str) -> "Source":
+    from pathlib import Path
+
+    from pipeline.errors import UsageError
+    from pipeline.sources import LARGEST_FILE, Source, named_file
+
+    if name == "-":
+        content = sys.stdin.buffer.read(LARGEST_FILE + 1)
+        return Source("stdin", size=len(content), named=True, content=content)
+    if not Path(name).exists():
+        raise UsageError(f"{name}: no such file")
+    if Path(name).is_dir():
+        raise UsageError(f"{name} is a folder: fieldsift run {name} -o out")
+    return named_file(name)
+
+
+async def _show_parts(given: list["Source"], output: Output) -> int:
+    from pipeline.errors import LoadError
+    from pipeline.loaders import Loaders
+
+    loaders = Loaders(1)
+    code = 0
+    try:
+        for source in given:
+            try:
+                document = await loaders.load(source.path, source.read())
+            except LoadError as error:
+                output.warn(f"{source.path}: unreadable: {error}")
+                code = 1
+                continue
+            output.data(
+                f"{document.path}: {document.media_type}, {document.page_count} pages, {document.size:,} bytes"
+            )
+            for part in document.parts:
+                size = (
+                    f"{len(part.text):,} characters"
+                    if part.kind == "text"
+                    else f"{len(part.data):,} bytes"
+                )
+                output.data(
+                    f"  {part.kind} {part.media_type}, pages {part.pages[0]}-{part.pages[1]}, {size}"
+                )
+            for page in document.pages:
+                told = f"{len(page.text):,} characters, {len(page.words):,} words, {len(page.fields)} form fields"
+                output.data(f"  page {page.number}: {told}")
+            for warning in document.warnings:
+                output.data(f"  warning: {warning}")
+    finally:
+        await loaders.aclose()
+    return code

@@ -1,0 +1,79 @@
+"""`fieldsift validate`: outputs judged again, in CI or by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli import EPILOG, common, option, output_of
+from pipeline.cli.status import default_output
+
+
+def _rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(rule for text in value for rule in text.split(",") if rule)
+
+
+@click.command("validate", epilog=EPILOG)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@option(
+    "-s",
+    "--schema",
+    metavar="SCHEMA",
+    help="What to check against; an output folder brings its own.",
+)
+@option(
+    "--sources",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the documents lie, for evidence.",
+)
+@option(
+    "--output-format",
+    type=click.Choice(["text", "json"]),
+    help="text on a terminal's terms, or json.",
+)
+@option(
+    "--output-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write there, in place of stdout.",
+)
+@option(
+    "--select",
+    multiple=True,
+    metavar="RULE,...",
+    callback=_rules,
+    help="Only findings of these rules.",
+)
+@option(
+    "--ignore",
+    multiple=True,
+    metavar="RULE,...",
+    callback=_rules,
+    help="No findings of these rules.",
+)
+@option("--exit-zero", is_flag=True, help="Exit 0 whatever is found.")
+@common
+@click.pass_context
+def command(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> int:
+    """Judge outputs again: schema, rules, evidence. No key, no network.
+
+    PATH is an output folder (the default: the pipeline file's, else out), or with -s any JSON or JSONL.
+    """
+    from pipeline.api import validate
+    from pipeline.errors import NoInput
+    from pipeline.reporters import REPORTERS, selected
+
+    output = output_of(ctx)
+    checked = [
+        each
+        for path in paths or (default_output(ctx),)
+        for each in validate(path, options["schema"], sources=options["sources"])
+    ]
+    if not checked and not paths:
+        raise NoInput("nothing to validate")
+    checked = selected(checked, select=options["select"], ignore=options["ignore"])
+    text = REPORTERS[options["output_format"] or ("json" if output.json else "text")](checked)
+    if options["output_file"]:
+        options["output_file"].write_text(text + "\n", "utf-8")
+    else:
+        output.data(text)
+    return 0 if options["exit_zero"] or all(each.valid for each in checked) else 1

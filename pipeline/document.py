@@ -1,0 +1,99 @@
+"""What goes in: Word, FormField, Page, Part and Document, as the loaders make them.
+
+A page's `text` is the one text that everything else counts in: `start` and `end`
+of words, form fields and evidence are code points of it. Boxes are
+`(x0, y0, x1, y1)` in 0..1 of the page as it is seen (rotation applied), from its top left.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Box = tuple[float, float, float, float]
+PartKind = Literal["text", "pdf", "image"]
+FieldKind = Literal["text", "check", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A run without blanks on a page: `text == page.text[start:end]`; `size` is its height in points."""
+
+    start: int
+    end: int
+    box: Box
+    size: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A filled form field (AcroForm) of a page.
+
+    `name` is the full field name, `label` what the form calls it for people (tool tip, else the
+    last part of the name), `value` its text; a check mark has the value `true` or `false`.
+    `start`/`end` say where the value stands in the page's text; a check mark has no text (0, 0).
+    """
+
+    name: str
+    label: str
+    value: str
+    kind: FieldKind
+    box: Box
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: `number` counts from 1; `width` and `height` are points (0 where a page has no size)."""
+
+    number: int
+    text: str
+    words: tuple[Word, ...] = ()
+    fields: tuple[FormField, ...] = ()
+    width: float = 0.0
+    height: float = 0.0
+
+    @property
+    def has_text(self) -> bool:
+        """Whether anything on the page can be read as text."""
+        return bool(self.text.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a document in a form that a model takes.
+
+    `text` for kind `text`, else `data` with its `media_type`; `sha256` is of the data (hex);
+    `pages` are the first and last page it covers.
+    """
+
+    kind: PartKind
+    media_type: str
+    text: str = ""
+    data: bytes = field(default=b"", repr=False)
+    sha256: str = ""
+    pages: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as read: its pages for searching, its parts for sending.
+
+    `path` is the name in every output; `sha256` (hex) and `size` are of the file's bytes;
+    `page_count` counts what the file has, also where `pages` could not be read.
+    `warnings` are sentences about what was odd but readable.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    media_type: str
+    page_count: int
+    pages: tuple[Page, ...]
+    parts: tuple[Part, ...]
+    warnings: tuple[str, ...] = ()
+    parent: str | None = None
+
+    @property
+    def has_text(self) -> bool:
+        """Whether at least one page can be read as text."""
+        return any(page.has_text for page in self.pages)

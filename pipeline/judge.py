@@ -1,0 +1,63 @@
+"""Is an answer good? The validators' findings and what the evidence says, without input or output."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.document import Document
+from pipeline.grounding import ground
+from pipeline.results import Evidence, EvidenceStatus, Finding, Severity, at
+from pipeline.stages import Stage
+from pipeline.validators import check
+from pipeline.validators.messages import shown
+
+#: What each evidence status means to a stage: by default, and with `evidence = "required"`.
+_SEVERITY: dict[str, dict[EvidenceStatus, Severity]] = {
+    "flagged": {"not_found": "warning"},
+    "required": {"not_found": "error", "ambiguous": "warning", "derived": "warning"},
+}
+_SENTENCE: dict[EvidenceStatus, str] = {
+    "not_found": "{} is not found in the document",
+    "ambiguous": "{} stands at several places of the document, and nothing says which was meant",
+    "derived": "{} does not stand in the document; it is taken from {}",
+}
+
+
+def judge(
+    stage: Stage,
+    data: Any,
+    document: Document | None = None,
+    evidence: Sequence[Evidence] | None = None,
+) -> list[Finding]:
+    """Every finding about the data of one document in one stage; no error among them means valid.
+
+    Args:
+        stage: the schema, and whether evidence is required.
+        data: the answer.
+        document: the document, when it is at hand; the data is then grounded here unless `evidence`
+            is given.
+        evidence: where the values stand, when that is known already.
+
+    Returns:
+        what the validators find, then `evidence_not_found`, `evidence_ambiguous` and
+        `evidence_derived`. Without document and evidence nothing is said about evidence.
+
+    Raises:
+        SchemaError: a reference or a pattern of the schema can't be used.
+        ReplyError: the data is nested too deeply to be searched.
+
+    """
+    findings = check(stage.schema, data)
+    if evidence is None and document is not None:
+        evidence = ground(data, stage.schema, document)
+    return findings + list(_of_evidence(stage, data, evidence or ()))
+
+
+def _of_evidence(stage: Stage, data: Any, evidence: Sequence[Evidence]) -> Iterator[Finding]:
+    severities = _SEVERITY[stage.evidence]
+    for proof in evidence:
+        severity = severities.get(proof.status)
+        if severity:
+            said = _SENTENCE[proof.status].format(
+                shown(at(data, proof.pointer)), shown(proof.quote)
+            )
+            yield Finding(f"evidence_{proof.status}", proof.pointer, said, severity)

@@ -1,0 +1,58 @@
+"""The loader for text: any encoding, line ends made line feeds, form feeds begin pages."""
+
+from pipeline.document import Part
+from pipeline.errors import LoadError
+from pipeline.loaders import wire
+from pipeline.loaders.encodings import decode
+
+
+def prepare() -> None:
+    """Import what loading needs, before the limits are set."""
+    import charset_normalizer  # noqa: F401, for the import alone
+
+
+def load(content: bytes, media_type: str) -> wire.Reading:
+    """Read a text; one part and one page for each piece between form feeds.
+
+    Raises:
+        LoadError: `damaged` (broken in the encoding it is in), `unsupported` (no text in any
+            encoding), `empty` (blanks alone), `too_large`.
+
+    """
+    text, guessed = decode(content)
+    if "\0" in text:
+        raise LoadError(
+            "unsupported", "it holds zero bytes as no text does, so it is not read as one"
+        )
+    if not text.strip():
+        raise LoadError("empty", "it holds nothing but blanks")
+    if len(text) > wire.MAX_TEXT:
+        raise LoadError(
+            "too_large",
+            f"{len(text):,} characters are more than the {wire.MAX_TEXT:,} that are read: split it",
+        )
+    pages = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f").split("\f")
+    if len(pages) > wire.MAX_PAGES:
+        raise LoadError(
+            "too_large",
+            f"{len(pages):,} pages are more than the {wire.MAX_PAGES:,} that are read: split it",
+        )
+    warnings = [] if guessed is None else [f"its encoding was guessed from its letters: {guessed}"]
+    return wire.Reading(
+        sheets=[wire.Sheet(page) for page in pages],
+        parts=[
+            Part("text", media_type, text=page, pages=(n, n)) for n, page in enumerate(pages, 1)
+        ],
+        warnings=warnings,
+        page_count=len(pages),
+    )
+
+
+def draw(content: bytes, page: int, dpi: int) -> bytes:
+    """Refuse: a text has no look.
+
+    Raises:
+        LoadError: always, `unsupported`.
+
+    """
+    raise LoadError("unsupported", "a text has no pages that could be drawn")

@@ -1,0 +1,109 @@
+"""The child process: reads documents that may be hostile, under limits, and answers over its pipes.
+
+Started by `children.py` with an empty environment; it takes one question after the other from its
+standard input and ends when that does. A question is `{"do": "load" | "draw", "module": ..., "cpu":
+seconds, ...}` with the file's bytes; an answer `{"found": ...}` or `{"refused": [reason, sentence]}`.
+"""
+
+import os
+import resource
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from pipeline.errors import LoadError
+from pipeline.loaders import wire
+from pipeline.loaders.kinds import LOADERS
+
+#: Files that may be open at once: the pipes, and what a library reads of the system (fonts).
+OPEN_FILES = 32
+
+
+def main(memory: int) -> None:
+    """Set the limits, say that we are ready, and answer until the input ends.
+
+    Args:
+        memory: bytes of address space.
+
+    """
+    modules = {
+        name: import_module(f"pipeline.loaders.{name}") for name in sorted(set(LOADERS.values()))
+    }
+    for module in modules.values():
+        module.prepare()
+    questions, answers = _pipes()
+    restrict(memory)
+    sys.dont_write_bytecode = True  # it would leave empty files behind
+    _write(answers, {"ready": os.getpid()})
+    while (asked := wire.read_frame(questions)) is not None:
+        question, content = asked
+        allow_processor_time(question["cpu"])
+        reply, tail = answer(modules[question["module"]], question, content)
+        _write(answers, reply | {"holds": address_space()}, *tail)
+
+
+def restrict(memory: int) -> None:
+    """No new memory beyond `memory` bytes, no file that holds anything, few open files, no core dump."""
+    for limit, value in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        try:
+            resource.setrlimit(limit, (value, value))
+        except (ValueError, OSError):
+            # macOS refuses RLIMIT_AS; a host may have set a lower limit. The parent's clock holds anyway.
+            sys.stderr.write(f"limit {limit} can't be set\n")
+
+
+def allow_processor_time(seconds: int) -> None:
+    """Give the next question this much processor time; the kernel ends us (SIGXCPU) when it is used up."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + seconds + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def address_space() -> int:
+    """Bytes of address space that this process holds: what `restrict` limits."""
+    try:
+        pages = Path("/proc/self/statm").read_bytes().split()[0]
+    except OSError:  # macOS, where that isn't limited; there ru_maxrss counts bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(pages) * resource.getpagesize()
+
+
+def answer(
+    module: ModuleType, question: dict[str, Any], content: bytes
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The JSON and the bytes that answer one question, whatever happens on the way."""
+    try:
+        if question["do"] == "draw":
+            return {"found": {}}, [module.draw(content, question["page"], question["dpi"])]
+        found, tail = wire.pack(module.load(content, question["media_type"]), content)
+        return {"found": found}, tail
+    except LoadError as error:
+        return {"refused": [error.reason, str(error)]}, []
+    except MemoryError:
+        return {"refused": ["too_much_memory", "reading it takes more memory than is allowed"]}, []
+    except Exception as error:  # noqa: BLE001, a parser can raise anything on a file made to break it
+        traceback.print_exc(limit=-3)
+        return {"refused": ["crashed", f"its reader stopped with {type(error).__name__}"]}, []
+
+
+def _pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Our two pipes; whatever else a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return sys.stdin.buffer, answers
+
+
+def _write(stream: BinaryIO, message: dict[str, Any], *tail: bytes) -> None:
+    stream.writelines(wire.frame(message, *tail))
+    stream.flush()

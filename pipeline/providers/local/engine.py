@@ -1,0 +1,75 @@
+"""The straight line: pages, asks, claims, answer."""
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.document import Document
+from pipeline.providers.local import choices, forms, headline, lists, telling
+from pipeline.providers.local.answer import Answer
+from pipeline.providers.local.asks import Plan, plan
+from pipeline.providers.local.claims import Claim
+from pipeline.providers.local.labelled import Labelled
+from pipeline.providers.local.layout import Layout, lay_out
+from pipeline.providers.local.matcher import Matcher
+from pipeline.providers.local.parties import Parties
+from pipeline.providers.local.resolve import resolve
+from pipeline.providers.local.spans import Spans
+from pipeline.providers.local.tables import Tables
+from pipeline.providers.local.words import lexicon
+from pipeline.schema import Schema
+
+#: What the print of a filled form is worth beside its fields: it is the form, not the answers.
+_PRINT_OF_FORM = 0.5
+
+
+def extract(document: Document, schema: Schema) -> tuple[Any, list[dict[str, Any]]]:
+    """The data of a document in the shape of a schema, and a hint for each value that is not null."""
+    reader = Reader(document, schema)
+    answer = Answer()
+    answer.hold(resolve(reader.scalars()))
+    answer.lists |= dict(reader.lists())
+    answer.rows |= reader.tables()
+    data = answer.build(schema.tree)
+    return data, answer.hints
+
+
+class Reader:
+    """A document and what is asked of it, and every way of finding it."""
+
+    def __init__(self, document: Document, schema: Schema) -> None:
+        self.plan: Plan = plan(schema, lexicon())
+        self.layout: Layout = lay_out(document)
+        self.spans = Spans(self.layout)
+        self.parties = Parties(self.layout, self.spans)
+        self.head = headline.read(self.layout)
+        self.asks = (*self.plan.scalars, *self.plan.lists)
+        self.matcher = Matcher(self.asks, lexicon())
+
+    def scalars(self) -> list[Claim]:
+        """Every claim for single values."""
+        labelled = Labelled(self.layout, self.spans, self.parties, self.plan.scalars, self.matcher)
+        printed = [
+            *labelled.claims(),
+            *self.parties.claims(self.plan.scalars),
+            *telling.claims(self.spans, self.plan),
+            *headline.claims(self.head, self.layout, self.plan),
+        ]
+        fields = forms.slots(self.layout)
+        printed += choices.claims(self.layout, self.plan.scalars, self.matcher, fields)
+        if forms.is_form(fields):
+            printed = [replace(claim, score=claim.score * _PRINT_OF_FORM) for claim in printed]
+        return [*printed, *forms.claims(fields, self.plan.scalars, self.layout)]
+
+    def lists(self) -> list[tuple[str, list[Claim]]]:
+        """The items of each list of single values."""
+        return list(lists.claims(self.layout, self.spans, self.head, self.plan, self.matcher))
+
+    def tables(self) -> dict[str, list[dict[str, Claim]]]:
+        """The rows of each array of objects, by its pointer."""
+        found = {}
+        for node, columns in self.plan.tables:
+            rows = Matcher(columns, lexicon(), "row")
+            people = lists.people(self.head, columns)
+            table = Tables(self.layout, self.spans, columns, rows, self.matcher)
+            found[node.pointer] = people or table.rows()
+        return found

@@ -1,0 +1,236 @@
+"""Claims from labels: to the left in the row, above in the column, on the line before."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.claims import Claim, claims_of
+from pipeline.providers.local.layout import Layout, Segment, is_blank, is_figure
+from pipeline.providers.local.matcher import Matcher, tail
+from pipeline.providers.local.parties import OWNED, Parties
+from pipeline.providers.local.spans import Span, Spans
+from pipeline.providers.local.words import lexicon
+
+#: What a label is worth by where it stands. Inline is within the same run of words.
+_INLINE, _LEFT, _ROW, _ABOVE, _HEADER, _BOTH, _RIGHT = 1.0, 0.97, 0.88, 0.88, 0.75, 0.86, 0.55
+#: Kinds whose spans can be told by their form; the others are whatever a label is followed by.
+FORMED = frozenset(
+    ("date", "datetime", "time", "money", "number", "percent", "currency", "email", "url", "phone")
+    + ("iban", "vat", "identifier", "year", "doi")
+)  # fmt: skip
+_LABEL = re.compile(r"(?P<label>[^:]{1,80}):(?:\s+(?P<rest>\S.*)|\s*)$", re.DOTALL)
+_NEXT_LABEL = re.compile(r"\s+(?:\S+\s+){0,2}?\S+:(?=\s|$)")
+#: A prefix without a colon must say this much to be a label.
+_CLEAR = 0.8
+_FIGURE = re.compile(r"\d")
+_WORD = re.compile(r"\S+")
+_MOST_PREFIX = 5
+
+
+class Labelled:
+    """Reads labels in a layout for the asks of a plan."""
+
+    def __init__(
+        self, layout: Layout, spans: Spans, parties: Parties, asks: Sequence[Ask], matcher: Matcher
+    ) -> None:
+        self._layout = layout
+        self._parties = parties
+        self._spans = spans
+        self._asks = frozenset(asks)
+        self._matcher = matcher
+        self._headers: dict[Segment, str] = {}
+
+    def claims(self) -> Iterator[Claim]:
+        """Every claim that a label supports."""
+        kinds = {ask.kind for ask in self._asks}
+        for kind in sorted(kinds & FORMED):
+            for span in self._spans.of(kind):
+                yield from self._of_span(span, kind)
+        if kinds - FORMED or "identifier" in kinds:
+            for segment in self._layout.segments:
+                yield from self._of_segment(segment)
+
+    def _of_span(self, span: Span, kind: str) -> Iterator[Claim]:
+        scores: dict[Ask, float] = {}
+        for label, worth in self._labels(span):
+            for ask, score in self._matcher.match(label).items():
+                if ask.kind == kind and ask in self._asks:
+                    weighed = score * worth * self._in_role(ask, span.segment, label)
+                    scores[ask] = max(scores.get(ask, 0.0), weighed)
+        for ask, score in scores.items():
+            yield from claims_of(ask, span, score * span.sure)
+
+    def _in_role(self, ask: Ask, segment: Segment, label: str) -> float:
+        """What the region of a party does to a label in it: `Name:` is the seller's under `Seller`."""
+        role = self._parties.role_at(segment)
+        if ask.role:
+            if role:
+                return 1.05 if role == ask.role else 0.35
+            told = any(ask.role in unit.concepts for unit in lexicon().read(label))
+            return 1.0 if told else 0.8
+        return 0.8 if role and ask.kind in OWNED else 1.0
+
+    def _labels(self, span: Span) -> Iterator[tuple[str, float]]:
+        """The texts that may label a span, each with the worth of its place."""
+        segment = span.segment
+        inline = tail(segment.text[: span.start - segment.start])
+        if not lexicon().read(inline):  # a currency, a bracket
+            inline = ""
+        if inline:
+            yield inline, _INLINE
+            if segment.left is not None and not is_figure(segment.left.text):
+                yield f"{tail(segment.left.text)} {inline}", _LEFT
+            if segment.text[: span.start - segment.start].rstrip().endswith(":"):
+                return
+        row = self._row_label(segment)
+        header = self._header(segment)
+        if row is not None and not inline:
+            yield row
+            yield f"{row[0]} {header}", _BOTH
+        if header:
+            near = segment.above is not None and tail(segment.above.text) in header
+            yield header, _ABOVE if near else _HEADER
+        after = segment.text[span.end - segment.start :].strip()
+        if after or (segment.right is not None and not inline and row is None):
+            yield after or (segment.right.text if segment.right else ""), _RIGHT
+
+    def _row_label(self, segment: Segment) -> tuple[str, float] | None:
+        """The nearest text to the left in the row, other numbers passed over."""
+        worth, other = _LEFT, segment.left
+        for _ in range(6):
+            if other is None:
+                return None
+            for label in (tail(other.text), _FIGURE.split(other.text, maxsplit=1)[0]):
+                if not is_figure(other.text) and lexicon().read(label):
+                    return label, worth
+            worth, other = _ROW, other.left
+        return None
+
+    def _header(self, segment: Segment) -> str:
+        """The label at the top of a segment's column: one or two lines of text above the numbers."""
+        chain = []
+        at: Segment | None = segment
+        while at is not None and at not in self._headers and len(chain) < 200:
+            chain.append(at)
+            at = at.above
+            if at is not None and not is_figure(at.text):
+                break
+        if at is None:
+            header = ""
+        elif at in self._headers and chain and is_figure(at.text):
+            header = self._headers[at]
+        else:
+            header = tail(at.text)
+            over = at.above
+            close = over is not None and at.box[1] - over.box[3] < 0.7 * at.size
+            if over is not None and close and not is_figure(over.text) and ":" not in over.text:
+                header = f"{over.text[-60:]} {header}"
+        for one in chain:
+            self._headers[one] = header
+        return header
+
+    def _of_segment(self, segment: Segment) -> Iterator[Claim]:
+        """What stands behind, beside or below a label, for kinds that have no form."""
+        for label, found, worth in labelled_texts(segment):
+            for ask, score in self._matcher.match(label).items():
+                if ask in self._asks and (ask.kind not in FORMED or ask.kind == "identifier"):
+                    weighed = score * worth * self._in_role(ask, segment, label)
+                    yield from self._claim(ask, found, weighed)
+        yield from self._prefixed(segment)
+
+    def _prefixed(self, segment: Segment) -> Iterator[Claim]:
+        """A label without a colon: the first words, when they say clearly what follows."""
+        words = list(_WORD.finditer(segment.text[:120]))[: _MOST_PREFIX + 1]
+        for count in range(1, min(len(words), _MOST_PREFIX + 1)):
+            if words[count - 1].group().endswith(":"):
+                return
+            label = segment.text[: words[count - 1].end()]
+            rest = _part(segment, words[count].start(), len(segment.text))
+            for ask, score in self._matcher.match(label).items():
+                if score >= _CLEAR and ask in self._asks and ask.kind not in FORMED and len(rest.text.split()) <= 8:
+                    yield from self._claim(ask, rest, score * 0.8 * self._in_role(ask, segment, label))
+
+    def _claim(self, ask: Ask, found: Span, score: float) -> Iterator[Claim]:
+        fitted = fit(ask, found)
+        if fitted is not None and not self._is_label(fitted.text):
+            yield from claims_of(ask, fitted, score * fitted.sure)
+
+    def _is_label(self, text: str) -> bool:
+        """Whether a supposed value is itself a field's label."""
+        if text.endswith(":"):
+            return True
+        return len(text) < 60 and max(self._matcher.match(text).values(), default=0.0) >= 0.9
+
+
+def labelled_texts(segment: Segment) -> Iterator[tuple[str, Span, float]]:
+    """Label, text and worth: `label: text`, or a label with its text to the right or below."""
+    match = _LABEL.match(segment.text)
+    if match and match["rest"]:
+        start = match.start("rest")
+        cut = _NEXT_LABEL.search(segment.text, start)
+        yield match["label"], _part(segment, start, cut.start() if cut else len(segment.text)), _INLINE
+        return
+    label = match["label"] if match else segment.text
+    if len(label) > 80:
+        return
+    sure = 1.0 if match else 0.9
+    if segment.right is not None:
+        yield label, _whole(segment.right), _LEFT * sure
+    below = segment.below
+    if below is not None and below.above is segment:
+        gap = below.box[1] - segment.box[3]
+        beside = 0.8 if segment.right is not None and match else 1.0
+        if gap < 2.5 * segment.size:
+            yield label, _whole(below), _ABOVE * sure * beside
+
+
+def _whole(segment: Segment) -> Span:
+    return _part(segment, 0, len(segment.text))
+
+
+def _part(segment: Segment, start: int, end: int) -> Span:
+    text = segment.text[start:end]
+    kept = text.strip(" \t\u00a0.…_;,|") if text.count(".") > 3 else text.strip(" \t\u00a0;,|")
+    start += text.find(kept) if kept else 0
+    return Span(segment, segment.start + start, segment.start + start + len(kept), kept, kept)
+
+
+_CODE_RUN = re.compile(r"[#(]?(?P<code>(?=\S{0,20}\d)[^\W_][\w./\-]*(?:[ ](?=\S*\d)[\w./\-]*\w)*)")
+_PERSON = re.compile(r"(?:[^\W\d_][\w.'’\-]*,? ?){1,6}")
+
+
+def fit(ask: Ask, span: Span) -> Span | None:
+    """The part of a span that can be of the ask's kind, or None."""
+    text = span.text
+    if not text or len(text) > 400 or is_blank(text):
+        return None
+    letters = sum(char.isalpha() for char in text)
+    if text[0] in "(*" and ask.kind != "phone":
+        return None
+    if ask.kind == "identifier":
+        match = _CODE_RUN.match(text)
+        return _cut(span, *match.span("code"), 0.97) if match and len(match["code"]) <= 60 else None
+    if ask.kind in {"organisation", "party", "person", "city", "country", "street", "address"}:
+        return span if _named(ask.kind, text, letters) else None
+    if ask.kind == "postcode":
+        match2 = re.search(r"\b(?=\w*\d)[A-Z0-9]{2,5}(?:[ -][A-Z0-9]{2,4})?\b", text)
+        return _cut(span, *match2.span(), 1.0) if match2 else None
+    return span if letters or ask.kind == "text" else None
+
+
+def _named(kind: str, text: str, letters: int) -> bool:
+    words = text.split()
+    digits = sum(char.isdigit() for char in text)
+    if letters < 2 or len(words) > 14:
+        return False
+    if kind in {"person", "city", "country"}:
+        return digits == 0 and len(words) <= 6
+    if kind in {"organisation", "party"}:
+        return digits <= letters and len(words) <= 10
+    return True
+
+
+def _cut(span: Span, start: int, end: int, sure: float) -> Span:
+    return replace(span, start=span.start + start, end=span.start + end, text=span.text[start:end], sure=sure)
+

@@ -1,0 +1,254 @@
+"""Segments, rows and columns: a document's pages as they are seen.
+
+A segment is a run of words on one line without a wide gap, whose words also follow each other in
+the page's text, so that every part of it is a span. Places are points from the page's top left;
+plain text gets a cell of 5 x 10 points for each character.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.document import Box, Document, Page, Word
+
+#: A gap wider than this share of the line's height ends a segment, and never one below the second.
+#: Blanks are 0.2 to 0.3 of it, stretched ones of justified text stay below 0.6.
+_WIDE_GAP, _NARROW_GAP = 0.8, 0.52
+#: Between them, a gap this much wider than the blanks around it.
+_WIDER = 2.0
+#: A segment is cut after this many words: unwrapped paragraphs and hostile text stay cheap.
+_MOST_WORDS = 48
+#: How many rows, and how many line heights, up and down a neighbour in the column may stand.
+_NEAR_ROWS, _NEAR_LINES = 12, 14.0
+#: A row's segments may reach over this many that begin to their right.
+_MOST_OVER = 4
+_CELL_WIDTH, _CELL_HEIGHT = 5.0, 10.0
+_TEXT_WORD = re.compile(r"[^\s|]+")
+_BLANK = re.compile(r"[\s|.…_]*")
+
+
+@dataclass(eq=False, slots=True)
+class Segment:
+    """One run of words: `text == page.text[start:end]`, its place in points, its neighbours.
+
+    `left`/`right` stand in the same row, `above`/`below` overlap it sideways within a few lines.
+    `row` counts the rows of the document; `size` is the height of its words.
+    """
+
+    page: int
+    start: int
+    end: int
+    text: str
+    box: Box
+    size: float
+    row: int = 0
+    left: "Segment | None" = None
+    right: "Segment | None" = None
+    above: "Segment | None" = None
+    below: "Segment | None" = None
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(slots=True)
+class Layout:
+    """All segments in the order of rows; `pages` are the document's pages by number.
+
+    `height` of a page in points; `body` is the usual height of words.
+    """
+
+    pages: dict[int, Page]
+    segments: list[Segment] = field(default_factory=list)
+    rows: list[list[Segment]] = field(default_factory=list)
+    heights: dict[int, float] = field(default_factory=dict)
+    widths: dict[int, float] = field(default_factory=dict)
+    body: float = _CELL_HEIGHT
+
+
+def lay_out(document: Document) -> Layout:
+    """Read the places of everything on a document's pages."""
+    layout = Layout({page.number: page for page in document.pages})
+    for page in document.pages:
+        width, height = page.width or 1000.0, page.height or 1000.0
+        if page.words:
+            rows = _rows_of_words(page, width, height)
+        else:
+            rows = _rows_of_text(page)
+            width = max((s.box[2] for row in rows for s in row), default=width)
+            height = max((row[0].box[3] for row in rows), default=height)
+        layout.heights[page.number], layout.widths[page.number] = height, width
+        _connect(rows)
+        for row in rows:
+            for segment in row:
+                segment.row = len(layout.rows)
+            layout.rows.append(row)
+            layout.segments.extend(row)
+    sizes = sorted(s.size for s in layout.segments for _ in range(1 + len(s) // 20))
+    layout.body = sizes[len(sizes) // 2] if sizes else _CELL_HEIGHT
+    return layout
+
+
+def _rows_of_words(page: Page, width: float, height: float) -> list[list[Segment]]:
+    """Words of one height make a row; wide gaps split it."""
+    filled = sorted((f.start, f.end) for f in page.fields if f.end > f.start)
+    cells = [
+        (word, (word.box[0] * width, word.box[1] * height, word.box[2] * width, word.box[3] * height))
+        for word in page.words
+        if word.end > word.start and not _within(word.start, filled)
+    ]
+    cells.sort(key=lambda cell: (cell[1][1] + cell[1][3], cell[1][0]))
+    rows: list[list[tuple[Word, Box]]] = []
+    middle, tall = 0.0, 0.0
+    for word, box in cells:
+        centre, high = (box[1] + box[3]) / 2, box[3] - box[1]
+        if rows and abs(centre - middle) <= 0.5 * min(high, tall):
+            rows[-1].append((word, box))
+            middle += (centre - middle) / len(rows[-1])
+        else:
+            rows.append([(word, box)])
+            middle, tall = centre, high
+    ordered = [sorted(row, key=lambda cell: cell[1][0]) for row in rows]
+    usual = _usual_gap([gap for row in ordered for gap in _gaps(row)])
+    return [list(_split(page, row, usual)) for row in ordered]
+
+
+def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    at = bisect_right(spans, place, key=lambda span: span[0])
+    return at > 0 and place < spans[at - 1][1]
+
+
+def _gaps(row: Sequence[tuple[Word, Box]]) -> list[float]:
+    """The blanks of a row that part words rather than columns, as shares of its height."""
+    gaps = (_gap(last, this) for last, this in zip(row, row[1:], strict=False))
+    return [gap for gap in gaps if 0.05 < gap < _WIDE_GAP]
+
+
+def _gap(last: tuple[Word, Box], this: tuple[Word, Box]) -> float:
+    height = min(last[1][3] - last[1][1], this[1][3] - this[1][1])
+    return (this[1][0] - last[1][2]) / max(height, 0.1)
+
+
+def _usual_gap(gaps: list[float]) -> float:
+    return sorted(gaps)[len(gaps) // 2] if gaps else 0.25
+
+
+def _split(page: Page, row: Sequence[tuple[Word, Box]], usual: float) -> Iterator[Segment]:
+    gaps = _gaps(row)
+    blank = max(usual, _usual_gap(gaps)) if len(gaps) > 3 else usual
+    widest = min(_WIDE_GAP, max(_NARROW_GAP, _WIDER * blank))
+    run: list[tuple[Word, Box]] = []
+    for word, box in row:
+        if run and (len(run) >= _MOST_WORDS or not _follows(page, run[-1], (word, box), widest)):
+            yield _segment(page, run)
+            run = []
+        run.append((word, box))
+    if run:
+        yield _segment(page, run)
+
+
+def _follows(page: Page, last: tuple[Word, Box], this: tuple[Word, Box], widest: float) -> bool:
+    """Whether a word goes on where the last one ended, on the page and in its text."""
+    between = page.text[last[0].end : this[0].start] if last[0].end <= this[0].start else "x"
+    return not between.strip() and "\t" not in between and _gap(last, this) <= widest
+
+
+def _segment(page: Page, run: Sequence[tuple[Word, Box]]) -> Segment:
+    boxes = [box for _, box in run]
+    box = (boxes[0][0], min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
+    start, end = run[0][0].start, run[-1][0].end
+    sizes = sorted(word.size or b[3] - b[1] for word, b in run)
+    return Segment(page.number, start, end, page.text[start:end], box, sizes[len(sizes) // 2])
+
+
+def _rows_of_text(page: Page) -> list[list[Segment]]:
+    """The rows of a page that has only characters: two blanks, a tab or a bar split a line."""
+    rows = []
+    start = 0
+    for line, text in enumerate(page.text.splitlines(keepends=True)):
+        cells = [
+            (Word(start + m.start(), start + m.end(), (0, 0, 0, 0)), _cell(m, line))
+            for m in _TEXT_WORD.finditer(text)
+        ]
+        if row := list(_split_text(page, cells)):
+            rows.append(row)
+        start += len(text)
+    return rows
+
+
+def _cell(match: re.Match[str], line: int) -> Box:
+    top = line * _CELL_HEIGHT
+    return (match.start() * _CELL_WIDTH, top, match.end() * _CELL_WIDTH, top + _CELL_HEIGHT)
+
+
+def _split_text(page: Page, row: Sequence[tuple[Word, Box]]) -> Iterator[Segment]:
+    run: list[tuple[Word, Box]] = []
+    for word, box in row:
+        between = page.text[run[-1][0].end : word.start] if run else " "
+        if run and (between != " " or len(run) >= _MOST_WORDS):
+            yield _segment(page, run)
+            run = []
+        run.append((word, box))
+    if run:
+        yield _segment(page, run)
+
+
+def _connect(rows: Sequence[Sequence[Segment]]) -> None:
+    """Give every segment of a page its neighbours."""
+    for row in rows:
+        for left, right in zip(row, row[1:], strict=False):
+            left.right, right.left = right, left
+    for number, row in enumerate(rows):
+        upwards, downwards = rows[max(0, number - _NEAR_ROWS) : number], rows[number + 1 : number + 1 + _NEAR_ROWS]
+        if row[0].left is None:
+            _join_row(row[0], [*upwards[-1:], *downwards[:1]])
+        for segment in row:
+            segment.above = _near(segment, reversed(upwards))
+            segment.below = _near(segment, downwards)
+
+
+def _join_row(segment: Segment, around: Iterable[Sequence[Segment]]) -> None:
+    """A label that is centred between two rows belongs to both."""
+    for row in around:
+        other = row[-1]
+        shared = min(segment.box[3], other.box[3]) - max(segment.box[1], other.box[1])
+        if shared > 0.3 * segment.size and other.box[2] <= segment.box[0] and other is not segment.left:
+            segment.left = other
+            return
+
+
+def _near(segment: Segment, rows: Iterable[Sequence[Segment]]) -> Segment | None:
+    """The nearest segment that overlaps one sideways, in rows that lead away from it."""
+    for row in rows:
+        gap = max(row[0].box[1] - segment.box[3], segment.box[1] - row[0].box[3])
+        if gap > _NEAR_LINES * segment.size:
+            return None
+        if found := _overlapping(segment, row):
+            return found
+    return None
+
+
+def _overlapping(segment: Segment, row: Sequence[Segment]) -> Segment | None:
+    """The segment of a row that shares most of a segment's width."""
+    x0, _, x1, _ = segment.box
+    best, most = None, 0.0
+    for other in row[max(0, bisect_right(row, x0, key=lambda s: s.box[0]) - _MOST_OVER) :]:
+        if other.box[0] >= x1:
+            break
+        shared = min(x1, other.box[2]) - max(x0, other.box[0])
+        if shared > most:
+            best, most = other, shared
+    return best
+
+
+def is_figure(text: str) -> bool:
+    """Whether a text is a number, an amount, a date in digits: more digits than letters, few words."""
+    digits = sum(char.isdigit() for char in text[:80])
+    letters = sum(char.isalpha() for char in text[:80])
+    return 0 < digits >= letters and letters <= 3
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing but blanks, leader dots and rules."""
+    return _BLANK.fullmatch(text) is not None

@@ -1,0 +1,261 @@
+"""Whose lines are whose: blocks under a party's heading, letterheads, and the names in them."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.claims import Claim, claims_of
+from pipeline.providers.local.layout import Layout, Segment
+from pipeline.providers.local.postal import Block, blocks, is_address, span_of
+from pipeline.providers.local.spans import Span, Spans
+from pipeline.providers.local.words import Lexicon, lexicon
+
+#: Worth of a name or address that stands under its party's heading, under a later one of the same
+#: party, in a letterhead, elsewhere.
+_HEADED, _MENTIONED, _GUESSED, _ONLY = 0.9, 0.75, 0.66, 0.6
+_NAMES = frozenset(("organisation", "party", "person"))
+_PARTS = frozenset(("street", "postcode", "city", "country", "address"))
+_CONTACTS = frozenset(("vat", "email", "phone", "url", "iban"))
+#: Kinds that every party of a document may have a value of.
+OWNED = _NAMES | _PARTS | _CONTACTS
+_HEADING = re.compile(r"(?P<label>[^:\d]{2,40}?)\s*(?::\s*(?P<rest>\S.*)?)?$", re.DOTALL)
+#: Words that a party's heading may have beside the party.
+_BESIDE = frozenset(("address", "name", "company", "delivery", "invoice", "own", "first", "person"))
+_PAIR = re.compile(r"[^:]{2,40}:\s*\S")
+_LONGEST_REGION = 14
+_HOST = re.compile(r"(?:@|://(?:www\.)?|(?<!/)www\.)([\w\-]{3,40})")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """The lines under (or behind) the heading of a party."""
+
+    role: str
+    heading: Segment
+    segments: tuple[Segment, ...]
+    first: Span | None
+
+
+class Parties:
+    """The parties of a document: regions under headings, and address blocks with their roles."""
+
+    def __init__(self, layout: Layout, spans: Spans) -> None:
+        self._layout = layout
+        self._spans = spans
+        self.regions = list(_regions(layout, lexicon()))
+        self._roles: dict[Segment, str] = {}
+        for region in self.regions:
+            for segment in region.segments:
+                self._roles.setdefault(segment, region.role)
+        self.blocks: dict[str, list[tuple[Block, float]]] = {}
+        self._assign(blocks(layout))
+
+    def role_at(self, segment: Segment) -> str:
+        """The party in whose region a segment stands, or an empty text."""
+        return self._roles.get(segment, "")
+
+    def claims(self, asks: Iterable[Ask]) -> Iterator[Claim]:
+        """Names, addresses and numbers of the parties that are asked for."""
+        asks = list(asks)
+        for ask in asks:
+            role = ask.role or ("seller" if ask.meaning == "issuer" else "")
+            if ask.kind in _NAMES and role and _asks_name(ask):
+                yield from self._names(ask, role)
+            elif ask.kind in _PARTS:
+                yield from self._parts(ask, role, alone=not any(other.role for other in asks))
+            elif ask.kind in _CONTACTS and role:
+                yield from self._contacts(ask, role)
+
+    def _names(self, ask: Ask, role: str) -> Iterator[Claim]:
+        for block, worth in self.blocks.get(role, ()):
+            if block.name is not None:
+                yield from claims_of(ask, block.name, worth, labelled=worth >= _MENTIONED)
+        worth = _HEADED - 0.05
+        for region in self.regions:
+            if region.role == role and region.first is not None:
+                yield from claims_of(ask, region.first, worth)
+                worth = _MENTIONED - 0.05
+        if role == "seller":
+            yield from self._letterheads(ask)
+
+    def _parts(self, ask: Ask, role: str, *, alone: bool) -> Iterator[Claim]:
+        found = self.blocks.get(role, [])
+        if not role and alone:
+            found = [(block, _ONLY) for block, _ in self.blocks.get("seller", [])[:3]]
+        for block, worth in found:
+            part = _address(block, self._layout) if ask.kind == "address" else getattr(block, ask.kind)
+            if part is not None:
+                yield from claims_of(ask, part, worth, labelled=worth >= _MENTIONED)
+
+    def _contacts(self, ask: Ask, role: str) -> Iterator[Claim]:
+        for span in self._spans.of(ask.kind):
+            at = self.role_at(span.segment)
+            if at == role:
+                yield from claims_of(ask, span, 0.8)
+            elif role == "seller" and not at:
+                yield from claims_of(ask, span, _GUESSED - 0.1, labelled=False)
+
+    def _letterheads(self, ask: Ask) -> Iterator[Claim]:
+        """Company names outside of other parties' regions: at the top, in big type, with a suffix."""
+        hosts = {match[1].casefold() for page in self._layout.pages.values() for match in _HOST.finditer(page.text)}
+        first = min(self._layout.pages, default=1)
+        seen = 0
+        for segment in self._layout.segments:
+            if self.role_at(segment) not in {"", "seller"} or seen > 400:
+                continue
+            seen += 1
+            name = _company(segment, lexicon())
+            known = _in_host(segment.text, hosts)
+            if name is None and (known or (segment.page == first and segment.row < 3)):
+                name = _short_name(segment)
+            if name is None:
+                continue
+            top = max(0.0, 1 - segment.row / 12) if segment.page == first else 0.0
+            big = min(1.0, max(0.0, segment.size / self._layout.body - 1))
+            suffix = _company(segment, lexicon()) is not None
+            score = 0.32 + 0.15 * suffix + 0.15 * known + 0.1 * top + 0.1 * big
+            yield from claims_of(ask, name, score, labelled=False)
+
+    def _assign(self, found: Sequence[Block]) -> None:
+        """Give each block its role: the region's, else sender or recipient by its looks."""
+        loose = []
+        for block in found:
+            role = next((r for line in block.lines if (r := self.role_at(line))), "")
+            if role:
+                worth = _MENTIONED if role in self.blocks else _HEADED
+                self.blocks.setdefault(role, []).append((block, worth))
+            else:
+                loose.append(block)
+        hosts = {match[1].casefold() for page in self._layout.pages.values() for match in _HOST.finditer(page.text)}
+        names = [_plain(block.name) for block in loose]
+        sender = sorted(
+            ((_sender(block, self._layout, hosts) + 0.2 * (names.count(_plain(block.name)) > 1), -n) for n, block in enumerate(loose)),
+            reverse=True,
+        )
+        own = _plain(loose[-sender[0][1]].name) if sender else ""
+        for score, place in sender[:6]:
+            block = loose[-place]
+            if _plain(block.name) == own or "buyer" in self.blocks:
+                self.blocks.setdefault("seller", []).append((block, _GUESSED + 0.1 * (score > 0.4)))
+        if "buyer" not in self.blocks:
+            for block in loose:
+                near_top = block.postal.box[3] < 0.5 * self._layout.heights[block.postal.page]
+                if block.name is not None and _plain(block.name) != own and near_top:
+                    self.blocks.setdefault("buyer", []).append((block, _GUESSED))
+                    break
+
+
+def _asks_name(ask: Ask) -> bool:
+    """Whether a field of a party asks for its name, not for a person or number of it."""
+    every = frozenset().union(*(unit.concepts for unit in ask.own)) if ask.own else frozenset({"name"})
+    return bool(every & {"name", "company", "full", "seller"})
+
+
+def _regions(layout: Layout, words: Lexicon) -> Iterator[Region]:
+    for segment in layout.segments:
+        match = _HEADING.match(segment.text) if len(segment.text) < 160 else None
+        role = _heading_role(match["label"], words) if match else ""
+        if match is None or not role:
+            continue
+        first = None
+        if match["rest"]:
+            first = span_of(segment, match.start("rest"), len(segment.text))
+            if not any(char.isalpha() for char in first.text):
+                continue
+        yield Region(role, segment, tuple(_under(segment, layout, words, first)), first)
+
+
+def _heading_role(label: str, words: Lexicon) -> str:
+    """The party that a heading names, if it names nothing else."""
+    units = words.read(label)
+    if not units or len(units) > 4:
+        return ""
+    roles = [concept for unit in units for concept in sorted(unit.concepts & words.roles)]
+    rest = [unit for unit in units if not unit.concepts & words.roles]
+    if not roles or any(not unit.concepts & _BESIDE for unit in rest):
+        return ""
+    return roles[0]
+
+
+def _under(heading: Segment, layout: Layout, words: Lexicon, first: Span | None) -> Iterator[Segment]:
+    """The segments below a heading in its column, as far as they hang together."""
+    left = heading.box[0] - 1.5 * heading.size
+    right = heading.box[0] + 0.5 * layout.widths[heading.page]
+    if heading.right is not None and heading.right.box[0] - heading.box[0] > 4 * heading.size:
+        right = heading.right.box[0] - 1
+    if first is not None:
+        yield heading
+    bottom = heading.box[3]
+    for row in layout.rows[heading.row + 1 : heading.row + 1 + 2 * _LONGEST_REGION]:
+        inside = [segment for segment in row if left <= segment.box[0] < right]
+        if row[0].page != heading.page or (inside and _ends(inside, bottom, words)):
+            return
+        yield from inside
+        if inside:
+            bottom = max(segment.box[3] for segment in inside)
+
+
+def _ends(row: Sequence[Segment], bottom: float, words: Lexicon) -> bool:
+    """Whether a row below a heading begins something else: a gap, or another heading."""
+    first = row[0]
+    gap = (first.box[1] - bottom) / first.size
+    pair = len(row) > 1 or _PAIR.match(first.text) is not None or is_address(first.text)
+    if gap > (2.6 if pair else 1.6) or (gap > 0.8 and first.text.rstrip().endswith(":") and not pair):
+        return True
+    match = _HEADING.match(first.text) if len(first.text) < 160 else None
+    return match is not None and bool(_heading_role(match["label"], words))
+
+
+def _address(block: Block, layout: Layout) -> Span | None:
+    """Street to country as one span, where nothing else stands between them in the text."""
+    parts = [part for part in (block.street, block.postcode, block.city, block.country) if part is not None]
+    start, end = min(part.start for part in parts), max(part.end for part in parts)
+    text = layout.pages[block.postal.page].text[start:end]
+    if end - start > 300:
+        return None
+    return Span(block.postal, start, end, text, text)
+
+
+def _sender(block: Block, layout: Layout, hosts: set[str]) -> float:
+    """How much a block looks like the letterhead or footer of who wrote the document."""
+    height = layout.heights[block.postal.page]
+    low = block.postal.box[1] > 0.8 * height
+    company = block.name is not None and lexicon().is_company(block.name.text)
+    known = block.name is not None and _in_host(block.name.text, hosts)
+    around = [s for s in (block.postal.below, block.postal.right) if s is not None]
+    contact = any(re.search(r"\bTel|\bFon|@|www\.|IBAN|USt|VAT|phone", s.text, re.IGNORECASE) for s in around)
+    return 0.3 * block.inline + 0.2 * low + 0.2 * company + 0.3 * known + 0.2 * contact
+
+
+def _company(segment: Segment, words: Lexicon) -> Span | None:
+    """The part of a line that ends in a company's suffix."""
+    text = segment.text[:160]
+    if not words.is_company(text):
+        return None
+    part = re.split(r"\s[-–—●•·|]\s|,\s(?=\d)|[:;]\s", text, maxsplit=1)[0]
+    if not words.is_company(part) or len(part.split()) > 8:
+        return None
+    return span_of(segment, 0, len(part))
+
+
+def _short_name(segment: Segment) -> Span | None:
+    words = segment.text.split()
+    letters = sum(char.isalpha() for char in segment.text)
+    if not words or len(words) > 6 or letters < 3 or segment.text.rstrip().endswith(":") or "@" in segment.text:
+        return None
+    if any(char.isdigit() for char in segment.text) or not words[0][:1].isupper():
+        return None
+    units = lexicon().read(segment.text)
+    return None if units and all(unit.concepts for unit in units) else span_of(segment, 0, len(segment.text))
+
+
+def _in_host(text: str, hosts: set[str]) -> bool:
+    words = [word.casefold() for word in re.findall(r"[^\W\d_]{3,}", text[:100])]
+    joined = "".join(words[:3])
+    return any(len(host) > 3 and (joined.startswith(host.replace("-", "")) or host in words) for host in hosts)
+
+
+def _plain(span: Span | None) -> str:
+    return re.sub(r"\W", "", span.text).casefold() if span is not None else ""
+

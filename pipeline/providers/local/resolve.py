@@ -1,0 +1,100 @@
+"""Which claims hold: sums that agree, one place for one field, and how sure that is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import product
+
+from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.claims import Claim
+
+#: A claim below this is no answer: nothing but a distant likeness speaks for it.
+WEAKEST = 0.42
+#: The same for text without a form, which a likeness alone can't tell from any other text.
+_WEAKEST_TEXT = 0.5
+#: Kinds of which a document has many values that are not asked for.
+_COMMON = frozenset({"text", "money", "number"})
+#: Claims of one field that are weighed against each other.
+_MOST = 12
+_AGREES = 0.25
+_CENT = 0.011
+#: net + tax = gross, by the meanings of labels.toml.
+_SUMS = (("net_total", "tax_total", "gross_total"),)
+
+
+def resolve(claims: Iterable[Claim]) -> dict[Ask, Claim]:
+    """The claim that holds for each field that has one."""
+    ranked = _ranked(claims)
+    _check_sums(ranked)
+    order = sorted(
+        (claim for best in ranked.values() for claim in best),
+        key=lambda claim: (-claim.score, claim.page, claim.start),
+    )
+    held: dict[Ask, Claim] = {}
+    taken: dict[int, list[Claim]] = {}
+    for claim in order:
+        least = _WEAKEST_TEXT if claim.ask.kind in _COMMON else WEAKEST
+        if claim.ask in held or claim.score < least:
+            continue
+        if any(claim.overlaps(other) for other in taken.get(claim.page, ()) if other.end):
+            continue
+        held[claim.ask] = claim
+        taken.setdefault(claim.page, []).append(claim)
+    return {ask: _with_confidence(claim, ranked[ask]) for ask, claim in held.items()}
+
+
+def _ranked(claims: Iterable[Claim]) -> dict[Ask, list[Claim]]:
+    """The best claims of each ask, one a place; what stands twice is a little likelier."""
+    by_ask: dict[Ask, dict[tuple[int, int, int], Claim]] = {}
+    for claim in claims:
+        places = by_ask.setdefault(claim.ask, {})
+        if claim.place not in places or places[claim.place].score < claim.score:
+            places[claim.place] = claim
+    ranked = {}
+    for ask, places in by_ask.items():
+        best = sorted(places.values(), key=lambda claim: (-claim.score, claim.page, claim.start))
+        times: dict[object, int] = {}
+        for claim in best[:50]:
+            times[_key(claim)] = times.get(_key(claim), 0) + 1
+        best = [
+            replace(claim, score=claim.score + 0.03 * min(2, times[_key(claim)] - 1))
+            for claim in best[:50]
+        ]
+        best.sort(key=lambda claim: (-claim.score, claim.page, claim.start))
+        ranked[ask] = best[:_MOST]
+    return ranked
+
+
+def _key(claim: Claim) -> object:
+    return claim.value.casefold() if isinstance(claim.value, str) else claim.value
+
+
+def _check_sums(ranked: dict[Ask, list[Claim]]) -> None:
+    """Raise the claims whose amounts add up, if some do."""
+    by_meaning = {ask.meaning: ask for ask in ranked if ask.node.type in {"number", "integer"}}
+    for meanings in _SUMS:
+        asks = [by_meaning[meaning] for meaning in meanings if meaning in by_meaning]
+        if len(asks) < len(meanings):
+            continue
+        best: tuple[Claim, ...] = ()
+        most = 0.0
+        for terms in product(*(ranked[ask] for ask in asks)):
+            score = sum(claim.score for claim in terms)
+            if score > most and _adds_up(terms):
+                best, most = terms, score
+        for ask, claim in zip(asks, best, strict=False):
+            raised = replace(claim, score=claim.score + _AGREES)
+            ranked[ask] = [raised, *(other for other in ranked[ask] if other is not claim)]
+
+
+def _adds_up(terms: Sequence[Claim]) -> bool:
+    *parts, whole = (claim.value for claim in terms)
+    apart = len({claim.place for claim in terms}) == len(terms)
+    return apart and abs(sum(parts) - whole) < _CENT and 0 not in parts
+
+
+def _with_confidence(claim: Claim, ranked: Sequence[Claim]) -> Claim:
+    """The claim with its confidence for a score: how strong it is, and how far the next value is."""
+    rival = next((other.score for other in ranked if _key(other) != _key(claim)), 0.0)
+    lead = min(1.0, max(0.0, claim.score - rival) / 0.2)
+    confidence = min(0.99, max(0.05, claim.score * (0.85 + 0.15 * lead)))
+    return replace(claim, score=round(confidence, 2))

@@ -1,0 +1,239 @@
+"""Spans that can be values: every date, number, code ... of a document, and how it becomes JSON."""
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+from pipeline import values
+from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.layout import Layout, Segment
+from pipeline.values import Found
+
+#: Longer runs without a blank are no value of any kind.
+_LONGEST_WORD = 120
+_DECIMALS = re.compile(r"\d([.,])\d\d(?!\d|[.,]\d)")
+_NUMERIC_DATE = re.compile(r"(\d{1,2})\D{1,3}(\d{1,2})\D{1,3}\d{2,4}")
+_YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
+#: RFC 3339: nothing less is a JSON Schema date-time, and a zone that isn't printed is not made up.
+_INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_CODE = re.compile(r"(?<![\w/.\-])[#(]?(?P<code>[^\W_][\w./\-]{0,58}[^\W_]|\d)(?![\w])")
+_ENGLISH = re.compile(r"\b(?:the|and|of|for|with|from|is|are|to)\b", re.IGNORECASE)
+_AMERICAN = re.compile(r"(?:\bU\.?S\.?(?:A\.?|D)?\b|United States|\$|,? [A-Z]{2} \d{5}\b)")
+_KNOWN_KINDS = ("email", "url", "doi", "iban", "vat")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """A piece of a page's text that can be a value: `text == page.text[start:end]`.
+
+    `value` is what it means (date, Decimal, text); `sure` how likely it is of its kind (0..1),
+    its label apart.
+    """
+
+    segment: Segment
+    start: int
+    end: int
+    text: str
+    value: Any
+    sure: float = 1.0
+    currency: str | None = None
+
+    @property
+    def page(self) -> int:
+        """The number of its page."""
+        return self.segment.page
+
+
+class Spans:
+    """The spans of each kind in a document, found when first asked for."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._found: dict[str, list[Span]] = {}
+        texts = [page.text for page in layout.pages.values()]
+        self.decimal = _decimal_sign(texts)
+        self.day_first = _day_first(texts)
+
+    def of(self, kind: str) -> list[Span]:
+        """All spans of one kind, in the order of the document's rows."""
+        if kind not in self._found:
+            self._found[kind] = list(self._find(kind))
+        return self._found[kind]
+
+    def _find(self, kind: str) -> Iterator[Span]:
+        if kind in {"money", "number"}:
+            yield from self._numbers(kind)
+        elif kind == "identifier":
+            yield from self._codes()
+        elif finder := _FINDERS.get(kind):
+            for segment in self._layout.segments:
+                for found in finder(segment.text):
+                    if kind != "currency" or _apart(segment.text, found):
+                        yield _span(segment, found)
+        elif kind == "date":
+            yield from self._dates()
+
+    def _dates(self) -> Iterator[Span]:
+        day_first, known = self.day_first
+        for segment in self._layout.segments:
+            if any(char.isdigit() for char in segment.text):
+                for found in values.find_dates(segment.text, day_first=day_first):
+                    clear = known or len(found.readings) == 1
+                    yield _span(segment, found, sure=1.0 if clear else 0.7)
+
+    def _numbers(self, kind: str) -> Iterator[Span]:
+        """Numbers that are part of nothing else; amounts have decimals or a currency."""
+        taken = self._taken(("date", *_KNOWN_KINDS))
+        for segment in self._layout.segments:
+            if not any(char.isdigit() for char in segment.text):
+                continue
+            for found in values.find_numbers(segment.text, decimal=self.decimal):
+                start = segment.start + found.start
+                if _overlaps(taken.get(segment.page, ()), start, start + len(found.text)):
+                    continue
+                if found.percent and kind == "money":
+                    continue
+                yield _span(segment, found, sure=self._sure_amount(found) if kind == "money" else 1.0)
+
+    def _sure_amount(self, found: Found[Decimal]) -> float:
+        """How likely a number is an amount by its looks."""
+        sign = _DECIMALS.search(found.text)
+        if sign and self.decimal and sign[1] != self.decimal:
+            return 0.5
+        if found.currency or sign:
+            return 1.0 if found.currency else 0.97
+        return 0.75 if 1 < len(found.text) < 9 else 0.6
+
+    def _codes(self) -> Iterator[Span]:
+        """Words with a digit in them that are no date; amounts are unlikely codes."""
+        taken = self._taken(("date", "email", "url"))
+        for segment in self._layout.segments:
+            for match in _CODE.finditer(segment.text):
+                code = match["code"]
+                bracketed = match.group()[0] == "("
+                start = segment.start + match.start("code")
+                if not any(char.isdigit() for char in code) or len(code) > _LONGEST_WORD:
+                    continue
+                if not _overlaps(taken.get(segment.page, ()), start, start + len(code)):
+                    sure = 0.5 if _DECIMALS.search(code) else 0.8 if len(code) < 3 or bracketed else 1.0
+                    yield Span(segment, start, start + len(code), code, code, sure)
+
+    def _taken(self, kinds: Iterable[str]) -> dict[int, list[tuple[int, int]]]:
+        taken: dict[int, list[tuple[int, int]]] = {}
+        for kind in kinds:
+            for span in self.of(kind):
+                taken.setdefault(span.page, []).append((span.start, span.end))
+        return {page: sorted(places) for page, places in taken.items()}
+
+
+def _span(segment: Segment, found: Found[Any], sure: float = 1.0) -> Span:
+    start = segment.start + found.start
+    return Span(
+        segment, start, segment.start + found.end, found.text, found.value, sure, found.currency
+    )
+
+
+def _instants(text: str) -> Iterator[Found[str]]:
+    for match in _INSTANT.finditer(text):
+        yield Found(match.group(), *match.span(), match.group(), frozenset({match.group()}))
+
+
+def _years(text: str) -> Iterator[Found[Decimal]]:
+    for match in _YEAR.finditer(text):
+        value = Decimal(match.group())
+        yield Found(value, match.start(), match.end(), match.group(), frozenset({value}))
+
+
+_FINDERS: dict[str, Callable[[str], Iterable[Found[Any]]]] = {
+    "datetime": _instants,
+    "time": values.find_times,
+    "percent": values.find_percentages,
+    "currency": values.find_currencies,
+    "email": values.find_emails,
+    "url": values.find_urls,
+    "phone": values.find_phones,
+    "iban": values.find_ibans,
+    "vat": values.find_vat_ids,
+    "doi": values.find_dois,
+    "year": _years,
+}
+
+
+def _overlaps(places: Iterable[tuple[int, int]], start: int, end: int) -> bool:
+    """Whether a span shares characters with one of the sorted places, none of which is very long."""
+    ordered = list(places) if not isinstance(places, list) else places
+    at = bisect_left(ordered, (end, 0))
+    return any(place[1] > start for place in ordered[max(0, at - 3) : at])
+
+
+def _apart(text: str, found: Found[Any]) -> bool:
+    """Whether a currency is no part of a code (`HELADEF1GEL`)."""
+    around = text[max(0, found.start - 1) : found.start] + text[found.end : found.end + 1]
+    return not found.text.isalpha() or not any(char.isdigit() for char in around)
+
+
+def _decimal_sign(texts: Iterable[str]) -> str | None:
+    votes = Counter(match[1] for text in texts for match in _DECIMALS.finditer(text))
+    return None if votes["."] == votes[","] else max(votes, key=votes.__getitem__)
+
+
+def _day_first(texts: list[str]) -> tuple[bool, bool]:
+    """Whether 04/03/2024 is the 4th of March here, and whether the document says so.
+
+    Its other dates decide; else American English puts the month first (CLDR, en-US), as no other
+    language of the labels does.
+    """
+    votes = 0
+    for text in texts:
+        for found in values.find_dates(text):
+            if match := _NUMERIC_DATE.fullmatch(found.text):
+                votes += (int(match[1]) > 12) - (int(match[2]) > 12)
+    if votes:
+        return votes > 0, True
+    head = " ".join(texts)[:20_000]
+    words = max(1, len(head.split()))
+    english = len(_ENGLISH.findall(head)) / words > 0.05
+    return not (english and _AMERICAN.search(head)), False
+
+
+def as_json(ask: Ask, value: Any, text: str) -> Any:
+    """A span's meaning as the JSON value that the ask's type takes; None if it takes none."""
+    node = ask.node
+    made: Any
+    if node.type in {"number", "integer"}:
+        made = _number(node.type, value)
+    elif ask.textual:
+        made = _text(ask, value, text)
+    else:
+        made = None
+    return made if made is not None and _allowed(made, node.schema) else None
+
+
+def _number(kind: str, value: Any) -> int | float | None:
+    if not isinstance(value, Decimal):
+        return None
+    number = values.json_number(value)
+    return None if kind == "integer" and not isinstance(number, int) else number
+
+
+def _text(ask: Ask, value: Any, text: str) -> str:
+    printed = " ".join(text.split())
+    if isinstance(value, date):
+        return value.isoformat() if ask.iso else printed
+    if isinstance(value, time):
+        return value.isoformat() if ask.iso else printed
+    if ask.kind in {"currency", "email", "url", "doi"}:
+        return str(value)
+    return printed
+
+
+def _allowed(value: Any, schema: Any) -> bool:
+    """The plain limits of a schema: cheaper to obey than to be told."""
+    if isinstance(value, str):
+        return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
+    return schema.get("minimum", value) <= value <= schema.get("maximum", value)

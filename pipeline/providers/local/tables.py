@@ -1,0 +1,235 @@
+"""Rows of tables: the columns that headers name, and one item for each line of figures below them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from pipeline import values
+from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.claims import Claim, claims_of
+from pipeline.providers.local.labelled import fit
+from pipeline.providers.local.layout import Layout, Segment, is_figure
+from pipeline.providers.local.matcher import Matcher
+from pipeline.providers.local.postal import span_of
+from pipeline.providers.local.spans import Span, Spans
+
+#: A header's cell names a column this well; a header has at least so many such columns.
+_NAMES, _FEWEST = 0.5, 2
+#: A line below a table that says one of the document's totals this well ends it.
+_ENDS = 0.8
+#: A header may have this many lines; a table ends at a gap of so many line heights.
+_HEADER_LINES, _GAP = 4, 6.0
+#: How far (in line heights) from the line of its item a figure may stand.
+_NEAR = 1.3
+_MOST_ROWS = 5000
+_FIGURES = frozenset(("money", "number", "percent", "year"))
+_CENT = Decimal("0.02")
+
+
+@dataclass(slots=True)
+class Header:
+    """The cells that name columns, with how well, and the last row of the header."""
+
+    cells: dict[Ask, tuple[Segment, float]]
+    others: list[Segment]
+    last: int
+
+    @property
+    def score(self) -> float:
+        """How well it names its columns, all together."""
+        return sum(score for _, score in self.cells.values())
+
+
+class Tables:
+    """Finds the rows of one kind of table in a layout."""
+
+    def __init__(self, layout: Layout, spans: Spans, columns: Sequence[Ask], rows: Matcher, whole: Matcher) -> None:
+        self._layout = layout
+        self._decimal = spans.decimal
+        self._day_first = spans.day_first[0]
+        self._columns = columns
+        self._rows = rows
+        self._whole = whole
+
+    def rows(self) -> list[dict[str, Claim]]:
+        """The items of the table whose header fits best, over all pages where it is repeated."""
+        headers = [header for number in range(len(self._layout.rows)) if (header := self._header(number))]
+        if not headers:
+            return []
+        best = max(headers, key=lambda header: header.score)
+        asked = set(best.cells)
+        found: list[dict[str, Claim]] = []
+        for header in headers:
+            if set(header.cells) == asked and header.score >= 0.85 * best.score:
+                found += self._items(header)
+        return found[:_MOST_ROWS]
+
+    def _header(self, number: int) -> Header | None:
+        """The header that begins in a row, if one does."""
+        band = self._band(number)
+        cells: dict[Ask, tuple[Segment, float]] = {}
+        scored = sorted(
+            ((score, -i, -j, segment, ask) for i, (segment, scores) in enumerate(self._named(band)) for j, (ask, score) in enumerate(scores.items())),
+            key=lambda item: item[:3],
+            reverse=True,
+        )
+        used: set[int] = set()
+        for score, _, _, segment, ask in scored:
+            if ask not in cells and id(segment) not in used and score >= _NAMES:
+                cells[ask] = (segment, score)
+                used.add(id(segment))
+        first = {id(segment) for segment in self._layout.rows[number]}
+        if len(cells) < min(_FEWEST, len(self._columns)) or not first & used:
+            return None
+        last = max(segment.row for segment, _ in cells.values())
+        others = [s for row in band if row[0].row <= last for s in row if id(s) not in used]
+        return Header(cells, others, last)
+
+    def _band(self, number: int) -> list[list[Segment]]:
+        """The rows from one on that can be one header: no figures, no gaps."""
+        band: list[list[Segment]] = []
+        for row in self._layout.rows[number : number + _HEADER_LINES]:
+            if any(is_figure(segment.text) for segment in row) or (band and _apart(band[-1], row) > 1.0):
+                break
+            band.append(row)
+        return band
+
+    def _named(self, band: Sequence[Sequence[Segment]]) -> Iterator[tuple[Segment, dict[Ask, float]]]:
+        """How well each cell of a header names each column, alone or with the line above it."""
+        inside = {id(segment) for row in band for segment in row}
+        for row in band:
+            for segment in row:
+                if len(segment.text) > 60:
+                    continue
+                scores = dict(self._rows.match(segment.text))
+                if segment.above is not None and id(segment.above) in inside:
+                    joined = self._rows.match(f"{segment.above.text} {segment.text}")
+                    scores = {ask: max(scores.get(ask, 0.0), joined.get(ask, 0.0)) for ask in {**scores, **joined}}
+                yield segment, scores
+
+    def _items(self, header: Header) -> Iterator[dict[str, Claim]]:
+        body = list(self._body(header))
+        placed: dict[Ask, list[Segment]] = {ask: [] for ask in header.cells}
+        for segment in body:
+            ask = self._column(header, segment)
+            if ask is not None:
+                placed[ask].append(segment)
+        key = max(
+            (ask for ask in placed if ask.kind in _FIGURES),
+            key=lambda ask: sum(self._cell(ask, segment, 1.0) is not None for segment in placed[ask]),
+            default=None,
+        )
+        if key is None:
+            return
+        anchors = [segment for segment in placed[key] if self._cell(key, segment, 1.0) is not None]
+        for number, anchor in enumerate(anchors):
+            until = anchors[number + 1].box[1] if number + 1 < len(anchors) else float("inf")
+            row = self._row(header, placed, anchor, until)
+            if len(row) >= min(_FEWEST, len(header.cells)):
+                yield _checked(row)
+
+    def _body(self, header: Header) -> Iterator[Segment]:
+        """The segments below a header up to the table's end."""
+        cells = [segment for segment, _ in header.cells.values()]
+        bottom = max(segment.box[3] for segment in cells)
+        page = cells[0].page
+        for row in self._layout.rows[header.last + 1 :]:
+            gap = (row[0].box[1] - bottom) / max(row[0].size, 1.0)
+            if row[0].page != page or gap > _GAP or self._ends(row):
+                return
+            yield from row
+            bottom = max(bottom, *(segment.box[3] for segment in row))
+
+    def _ends(self, row: Sequence[Segment]) -> bool:
+        """Whether a row is a total or another header rather than an item."""
+        texts = [segment for segment in row if not is_figure(segment.text)]
+        if len(texts) != 1 or len(row) > 3 or len(texts[0].text) > 60:
+            return False
+        return self._whole.total(texts[0].text) >= _ENDS
+
+    def _column(self, header: Header, segment: Segment) -> Ask | None:
+        """The column that a segment stands in: by shared width, else by the nearest edge."""
+        cells: list[tuple[Ask | None, Segment]] = [(ask, cell) for ask, (cell, _) in header.cells.items()]
+        cells += [(None, other) for other in header.others]
+        overlap, distance = max(
+            ((_overlap(segment, cell), -_edges(segment, cell)) for _, cell in cells), default=(0.0, 0.0)
+        )
+        return next(
+            ask for ask, cell in cells if (_overlap(segment, cell), -_edges(segment, cell)) == (overlap, distance)
+        )
+
+    def _row(
+        self, header: Header, placed: dict[Ask, list[Segment]], anchor: Segment, until: float
+    ) -> dict[str, Claim]:
+        row: dict[str, Claim] = {}
+        for ask, (_, score) in header.cells.items():
+            low = 1.6 if ask.kind not in _FIGURES else _NEAR
+            near = [
+                segment
+                for segment in placed[ask]
+                if segment.page == anchor.page
+                and anchor.box[1] - low * anchor.size <= segment.box[1] < until - 0.4 * anchor.size
+                and (ask.kind not in _FIGURES or abs(segment.box[1] - anchor.box[1]) <= _NEAR * anchor.size)
+            ]
+            near.sort(key=lambda segment: (abs(segment.box[1] - anchor.box[1]), segment.start))
+            for segment in near:
+                claim = self._cell(ask, segment, 0.55 + 0.3 * min(score, 1.0))
+                if claim is not None:
+                    row[ask.pointer] = claim
+                    break
+        return row
+
+    def _cell(self, ask: Ask, segment: Segment, score: float) -> Claim | None:
+        for span in self._spans_in(ask, segment):
+            claim = next(claims_of(ask, span, score), None)
+            if claim is not None:
+                return claim
+        return None
+
+    def _spans_in(self, ask: Ask, segment: Segment) -> Iterator[Span]:
+        found: Sequence[values.Found[Any]] = ()
+        if ask.kind in _FIGURES:
+            found = values.find_numbers(segment.text, decimal=self._decimal)
+        elif ask.kind == "date":
+            found = values.find_dates(segment.text, day_first=self._day_first)
+        else:
+            fitted = fit(ask, span_of(segment, 0, len(segment.text)))
+            if fitted is not None:
+                yield fitted
+        for one in found:
+            start = segment.start + one.start
+            yield Span(segment, start, segment.start + one.end, one.text, one.value)
+
+
+def _apart(row: Sequence[Segment], other: Sequence[Segment]) -> float:
+    """The gap between two rows in line heights; a great one between pages."""
+    if row[0].page != other[0].page:
+        return 100.0
+    return (min(s.box[1] for s in other) - max(s.box[3] for s in row)) / max(row[0].size, 1.0)
+
+
+def _overlap(segment: Segment, cell: Segment) -> float:
+    shared = min(segment.box[2], cell.box[2]) - max(segment.box[0], cell.box[0])
+    narrow = min(segment.box[2] - segment.box[0], cell.box[2] - cell.box[0])
+    return round(max(0.0, shared) / max(narrow, 1.0), 2)
+
+
+def _edges(segment: Segment, cell: Segment) -> float:
+    a, b = segment.box, cell.box
+    return min(abs(a[0] - b[0]), abs(a[2] - b[2]), abs(a[0] + a[2] - b[0] - b[2]) / 2)
+
+
+def _checked(row: dict[str, Claim]) -> dict[str, Claim]:
+    """A row whose quantity times price is its total is sure of all three."""
+    by_meaning = {claim.ask.meaning or _quantity(claim.ask): claim for claim in row.values()}
+    parts = [by_meaning.get(name) for name in ("quantity", "unit_price", "line_total")]
+    numbers = [Decimal(str(claim.value)) for claim in parts if claim is not None and isinstance(claim.value, (int, float))]
+    if len(numbers) == 3 and abs(numbers[0] * numbers[1] - numbers[2]) <= _CENT * max(1, abs(numbers[0])):
+        sure = {id(claim) for claim in parts}
+        return {key: replace(claim, score=0.93) if id(claim) in sure else claim for key, claim in row.items()}
+    return row
+
+
+def _quantity(ask: Ask) -> str:
+    return "quantity" if any("quantity" in unit.concepts for unit in ask.own) else ask.pointer

@@ -1,0 +1,82 @@
+"""Findings of many files as text or JSON: what `fieldsift validate` prints."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from pipeline.results import Finding
+from pipeline.writers import dump
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file that was judged again: `path` as it should be shown, and what was found.
+
+    `evidence_checked` is None where there was no evidence to check.
+    """
+
+    path: str
+    findings: tuple[Finding, ...] = ()
+    evidence_checked: bool | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether no finding is an error."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+def summary(checked: Sequence[Checked]) -> dict[str, int]:
+    """How many files are valid and invalid, how many findings, and where evidence was not checked."""
+    findings = [finding for each in checked for finding in each.findings]
+    return {
+        "files": len(checked),
+        "valid": sum(each.valid for each in checked),
+        "invalid": sum(not each.valid for each in checked),
+        "errors": sum(finding.severity == "error" for finding in findings),
+        "warnings": sum(finding.severity == "warning" for finding in findings),
+        "evidence_not_checked": sum(each.evidence_checked is False for each in checked),
+    }
+
+
+def as_json(checked: Sequence[Checked]) -> str:
+    """`{"files": [{"path", "valid", "findings": [...]}], "summary": {...}}`."""
+    files = [
+        {
+            "path": each.path,
+            "valid": each.valid,
+            "findings": [asdict(finding) for finding in each.findings],
+        }
+        for each in checked
+    ]
+    return dump({"files": files, "summary": summary(checked)}, indent=2)
+
+
+def as_text(checked: Sequence[Checked]) -> str:
+    """One line a finding, `path: severity: pointer: message (rule)`, and a line that sums up."""
+    lines = [
+        f"{each.path}: {finding.severity}: {finding.pointer or '/'}: {finding.message} ({finding.rule})"
+        for each in checked
+        for finding in each.findings
+    ]
+    told = summary(checked)
+    last = f"{told['valid']} valid, {told['invalid']} invalid of {told['files']}; {told['warnings']} warnings"
+    if told["evidence_not_checked"]:
+        last += f"; evidence: not checked in {told['evidence_not_checked']} (their documents are not there: --sources DIR)"
+    return "\n".join([*lines, last])
+
+
+#: Output format -> reporter.
+REPORTERS: dict[str, Callable[[Sequence[Checked]], str]] = {"json": as_json, "text": as_text}
+
+
+def selected(
+    checked: Iterable[Checked], *, select: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> list[Checked]:
+    """The same files with only the findings of the rules that are wanted."""
+
+    def wanted(rule: str) -> bool:
+        return (not select or rule in select) and rule not in ignore
+
+    return [
+        Checked(each.path, tuple(f for f in each.findings if wanted(f.rule)), each.evidence_checked)
+        for each in checked
+    ]

@@ -1,0 +1,267 @@
+"""What comes out: Evidence, Finding, Attempt, Coverage and Result, and their JSON.
+
+The shapes are a contract: README.md, "What lies in the output folder". Readers ignore
+keys that they don't know.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from dataclasses import field as default
+from decimal import Decimal
+from functools import reduce
+from typing import Any, Literal, TypeVar
+
+from pipeline.document import Box
+
+Status = Literal[
+    "valid",
+    "invalid",
+    "refused",
+    "truncated",
+    "unreadable",
+    "failed",
+    "over_budget",
+    "pending",
+    "skipped",
+]
+EvidenceStatus = Literal["verified", "derived", "ambiguous", "not_found", "absent"]
+Severity = Literal["error", "warning"]
+T = TypeVar("T")
+
+#: Statuses that need nobody's attention: exit code 0.
+DONE: frozenset[str] = frozenset({"valid", "skipped"})
+#: Statuses that the same command continues: exit code 3.
+CONTINUES: frozenset[str] = frozenset({"over_budget", "pending"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where one leaf of `data` stands in the document.
+
+    `pointer` is a JSON Pointer into `data`; `page` counts from 1; `start`/`end` are code points of
+    the page's text; `box` is in 0..1 of the page from its top left. All of them are None where the
+    value was not found. `confidence` is 0..1, or None where nothing is known.
+    """
+
+    pointer: str
+    status: EvidenceStatus
+    quote: str | None = None
+    page: int | None = None
+    start: int | None = None
+    end: int | None = None
+    box: Box | None = None
+    confidence: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or odd: the rule's name, where in `data`, and a sentence."""
+
+    rule: str
+    pointer: str
+    message: str
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One answer that was used: who gave it, what it took, what it cost (USD, None = unknown).
+
+    `tokens` by kind: `input`, `cached`, `output`, `thoughts`, `tool`; `why` is `first` or the reason
+    for asking again; `stored` says that the answer was there already and nothing was sent.
+    """
+
+    model: str
+    endpoint: str
+    tokens: Mapping[str, int]
+    cost_usd: Decimal | None
+    why: str = "first"
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Pages in the document, pages sent to the model, pages that its answer covers; windows."""
+
+    pages: int = 0
+    sent: int = 0
+    answered: int = 0
+    windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """The document of a Result, without its content; unknown where it was not opened."""
+
+    path: str
+    sha256: str | None = None
+    media_type: str | None = None
+    pages: int | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one document in one stage; one line of results.jsonl.
+
+    `stage` is None when the file could not be read. `data` is what the model gave, also when it is
+    not valid. `cost_usd` is None when a price is unknown.
+    """
+
+    document: DocumentRef
+    stage: str | None
+    status: Status
+    reason: str | None = None
+    data: Any = None
+    evidence: tuple[Evidence, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    coverage: Coverage = default(default_factory=Coverage)
+    attempts: tuple[Attempt, ...] = ()
+    sources: tuple[str, ...] = ()
+    schema_sha256: str | None = None
+    stage_sha256: str | None = None
+    engine: str | None = None
+    model_class: type[Any] | None = default(default=None, compare=False, repr=False)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What the answers of this Result cost together; None when one of them has no known price."""
+        costs = [attempt.cost_usd for attempt in self.attempts]
+        return None if None in costs else sum((c for c in costs if c is not None), Decimal(0))
+
+    @property
+    def value(self) -> Any:
+        """The data as an instance of the pydantic model that was given, else the data itself.
+
+        Raises:
+            ValueError: the Result is not valid, so that its data must not be taken for good.
+
+        """
+        if self.status != "valid":
+            told = "; ".join(f.message for f in self.findings) or self.reason or "no data"
+            raise ValueError(f"{self.document.path}: {self.status}: {told}")
+        return self.data if self.model_class is None else self.model_class.model_validate(self.data)
+
+    def field(self, pointer: str) -> Evidence:
+        """The evidence of one leaf, by its JSON Pointer.
+
+        Raises:
+            KeyError: the data has no such leaf.
+
+        """
+        for evidence in self.evidence:
+            if evidence.pointer == pointer:
+                return evidence
+        raise KeyError(pointer)
+
+    def to_json(self) -> dict[str, Any]:
+        """The Result as one line of results.jsonl, before it becomes text."""
+        cost = self.cost_usd
+        return {
+            "version": 1,
+            "document": _without_none(
+                asdict(self.document), keep=("sha256", "media_type", "pages")
+            ),
+            "stage": self.stage,
+            "status": self.status,
+            "reason": self.reason,
+            "data": self.data,
+            "evidence": [asdict(evidence) for evidence in self.evidence],
+            "findings": [asdict(finding) for finding in self.findings],
+            "coverage": asdict(self.coverage),
+            "attempts": [
+                asdict(attempt) | {"cost_usd": _number(attempt.cost_usd)}
+                for attempt in self.attempts
+            ],
+            "sources": list(self.sources),
+            "cost_usd": _number(cost),
+            "schema_sha256": self.schema_sha256,
+            "stage_sha256": self.stage_sha256,
+            "engine": self.engine,
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Result":
+        """Read back one line of results.jsonl; unknown keys are ignored.
+
+        Raises:
+            ValueError: the line is not a Result of a version this code knows.
+
+        """
+        if line.get("version") != 1:
+            raise ValueError(f"a Result of version {line.get('version')!r}; this release reads 1")
+        try:
+            return cls(
+                document=_known(DocumentRef, line["document"]),
+                stage=line["stage"],
+                status=line["status"],
+                reason=line.get("reason"),
+                data=line.get("data"),
+                evidence=tuple(_evidence(item) for item in line.get("evidence", ())),
+                findings=tuple(_known(Finding, item) for item in line.get("findings", ())),
+                coverage=_known(Coverage, line.get("coverage", {})),
+                attempts=tuple(_attempt(item) for item in line.get("attempts", ())),
+                sources=tuple(line.get("sources", ())),
+                schema_sha256=line.get("schema_sha256"),
+                stage_sha256=line.get("stage_sha256"),
+                engine=line.get("engine"),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a Result: {error}") from error
+
+
+def leaves(data: Any, pointer: str = "") -> list[tuple[str, Any]]:
+    """Every leaf of a JSON value with its JSON Pointer (RFC 6901), in order.
+
+    An empty object or array is a leaf too: it has no value of its own to prove, so that callers
+    skip it by its type.
+    """
+    if isinstance(data, dict) and data:
+        children = [(escape(str(key)), value) for key, value in data.items()]
+    elif isinstance(data, list) and data:
+        children = [(str(index), value) for index, value in enumerate(data)]
+    else:
+        return [(pointer, data)]
+    return [leaf for key, value in children for leaf in leaves(value, f"{pointer}/{key}")]
+
+
+def escape(token: str) -> str:
+    """One token of a JSON Pointer, escaped (RFC 6901)."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+def at(data: Any, pointer: str) -> Any:
+    """The value that a JSON Pointer names.
+
+    Raises:
+        LookupError: there is none.
+
+    """
+    tokens = [t.replace("~1", "/").replace("~0", "~") for t in pointer.split("/")[1:]]
+    return reduce(
+        lambda value, t: value[int(t)] if isinstance(value, list) else value[t], tokens, data
+    )
+
+
+def _known(kind: type[T], values: Mapping[str, Any]) -> T:
+    names = kind.__dataclass_fields__  # type: ignore[attr-defined]  # every caller gives a dataclass
+    return kind(**{key: value for key, value in values.items() if key in names})
+
+
+def _evidence(values: Mapping[str, Any]) -> Evidence:
+    box = values.get("box")
+    return _known(Evidence, {**values, "box": tuple(box) if box else None})
+
+
+def _attempt(values: Mapping[str, Any]) -> Attempt:
+    cost = values.get("cost_usd")
+    return _known(Attempt, {**values, "cost_usd": None if cost is None else Decimal(str(cost))})
+
+
+def _number(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def _without_none(values: dict[str, Any], keep: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None or key in keep}

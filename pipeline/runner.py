@@ -1,0 +1,452 @@
+"""The straight line: source -> document -> request -> reply -> evidence -> findings -> Result -> files.
+
+Apart from `ask`, everything here is a pure function of the document and the stage. So resume is
+running again, and a recording, the store of replies and a replay are the same thing.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import tempfile
+import traceback
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+
+from pipeline import catalogue, prompts
+from pipeline.answer import answered, without_data
+from pipeline.config import Plan
+from pipeline.document import Document
+from pipeline.errors import (
+    DocumentError,
+    FieldsiftError,
+    LoadError,
+    NotRecorded,
+    ReplyError,
+    SetupError,
+    Stopped,
+)
+from pipeline.ledger import Ledger, Line, Pass, Replies, nearest
+from pipeline.limits import Gate, Purse, dollars, refuse_unpriced
+from pipeline.loaders import Loaders, sniff
+from pipeline.providers import Provider, Reply, Request, open_provider
+from pipeline.results import DONE, Attempt, Coverage, DocumentRef, Result
+from pipeline.sources import Source
+from pipeline.stages import Stage
+from pipeline.writers import data_file, dump, remove_data, write_data
+
+#: How many inputs of a folder are looked at for what this installation can't read, before the start.
+PREFLIGHT = 200
+#: Seconds that a run which is told to stop gives to what is in flight.
+GRACE = 10.0
+#: Output tokens of a model that the catalogue doesn't know.
+_MOST_OUTPUT = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run goes, apart from what is asked: see `fieldsift run --help` for each."""
+
+    force: bool = False
+    retry: tuple[str, ...] = ()
+    fail_fast: bool = False
+    offline: bool = False
+    skip_unreadable: bool = False
+    allow_unpriced: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has done so far; `stopped` is why it ended early."""
+
+    sources: int = 0
+    unchanged: int = 0
+    pages: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    sent: int = 0
+    stored: int = 0
+    stopped: FieldsiftError | None = None
+    interrupted: bool = False
+    fault_log: Path | None = None
+
+    def count(self, result: Result) -> None:
+        """Count one Result."""
+        self.statuses[result.status] = self.statuses.get(result.status, 0) + 1
+
+
+class Runner:
+    """One run of a plan over sources; made, run once, closed.
+
+    `output` None keeps no files: the Results are all there is.
+    """
+
+    def __init__(
+        self, plan: Plan, ledger: Ledger, replies: Replies, *, options: Options | None = None
+    ) -> None:
+        """Nothing is opened or sent yet.
+
+        Raises:
+            UsageError: a budget is set and the price of a model is unknown.
+
+        """
+        self.plan = plan
+        self.ledger = ledger
+        self.replies = replies
+        self.options = options or Options()
+        self.tally = Tally()
+        for name, endpoint in plan.endpoints.items():
+            refuse_unpriced(
+                endpoint, plan.prices[name], plan.budget, allowed=self.options.allow_unpriced
+            )
+        self.providers: dict[str, Provider] = {
+            n: open_provider(e) for n, e in plan.endpoints.items()
+        }
+        paid = any(provider.stored for provider in self.providers.values())
+        self.jobs = plan.jobs or (8 if paid else max(2, os.cpu_count() or 2))
+        self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
+        self._gates: dict[str, Gate] = {}
+        self._asking: dict[tuple[str, int], asyncio.Future[bytes]] = {}
+        self._run = Pass(0, 0)
+        self._stop = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+
+    # the folder ---------------------------------------------------------------------------
+
+    async def run(self, sources: Iterable[Source]) -> AsyncIterator[Result]:
+        """Work through the sources, a bounded number at a time; each Result when it is committed.
+
+        Raises:
+            SetupError: the run can't go on: a key refused, a service that never answered, a full disk.
+
+        """
+        stream = self._preflight(iter(sources))
+        await self._begin()
+        results: asyncio.Queue[Result | None] = asyncio.Queue(maxsize=2 * self.jobs)
+        workers = [asyncio.create_task(self._work(stream, results)) for _ in range(self.jobs)]
+        self._workers = workers
+        finished = asyncio.create_task(_when_all(workers, results))
+        try:
+            while (result := await results.get()) is not None:
+                self.tally.count(result)
+                yield result
+            await finished
+        finally:
+            for task in (*workers, finished):
+                task.cancel()
+            await asyncio.gather(*workers, finished, return_exceptions=True)
+        if not self._stop.is_set():
+            await self.ledger.end(self._run)
+        self.ledger.tidy()
+
+    def stop(self) -> None:
+        """Take up nothing new; what is in flight has GRACE seconds to be finished and committed."""
+        self.tally.interrupted = True
+        self._stop.set()
+        asyncio.get_running_loop().call_later(
+            GRACE, lambda: [worker.cancel() for worker in self._workers]
+        )
+
+    async def aclose(self) -> None:
+        """End the child processes and close the connections."""
+        await self.loaders.aclose()
+        for provider in self.providers.values():
+            await provider.aclose()
+
+    async def _begin(self) -> None:
+        plan, options = self.plan, self.options
+        command = json.dumps([plan.sha256, list(plan.inputs), options.force, sorted(options.retry)])
+        self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
+        purse = Purse(self.ledger, plan.budget)
+        for name, endpoint in plan.endpoints.items():
+            self._gates[name] = Gate(
+                self.providers[name],
+                endpoint,
+                purse,
+                price=plan.prices[name],
+                concurrency=self.jobs,
+            )
+        await self._book_what_was_stored()
+
+    async def _book_what_was_stored(self) -> None:
+        """A reply that was stored and not yet booked when the process died is booked from what it says."""
+        for call, key, take, run, name, claimed in self.ledger.open_calls():
+            body = self.replies.get(key, take, run)
+            gate = self._gates.get(name)
+            if body is None or gate is None:
+                await self.ledger.book(call, claimed, "unknown")
+                continue
+            try:
+                cost = gate.cost(gate.provider.read(body).usage)
+            except ReplyError:
+                cost = claimed
+            await self.ledger.book(call, cost, "paid")
+            gate.purse.settle(claimed, cost)
+
+    def _preflight(self, sources: Iterator[Source]) -> Iterator[Source]:
+        """Look at the first inputs for kinds that this installation can't read, before anything starts.
+
+        Raises:
+            SetupError: there is one, and nobody said that it may be passed over.
+
+        """
+        first = list(itertools.islice(sources, PREFLIGHT))
+        if not self.options.skip_unreadable and not any(
+            p.reads_images for p in self.providers.values()
+        ):
+            for source in first:
+                if _is_picture(source):
+                    raise SetupError(
+                        f"needs_ocr: {source.path} is a picture, and the local engine of this release reads only text. "
+                        f"Use a model that sees (-m gemini-3.1-flash-lite), or go on without pictures: --skip-unreadable"
+                    )
+        return itertools.chain(first, sources)
+
+    async def _work(
+        self, stream: Iterator[Source], results: "asyncio.Queue[Result | None]"
+    ) -> None:
+        while not self._stop.is_set():
+            source = next(stream, None)
+            if source is None:
+                return
+            self.tally.sources += 1
+            async for result in self.process(source):
+                await results.put(result)
+                if self.options.fail_fast and result.status not in DONE:
+                    self._stop.set()
+            await asyncio.sleep(0)  # a folder with nothing to do must not hold the loop
+
+    # one document -------------------------------------------------------------------------
+
+    async def process(self, source: Source) -> AsyncIterator[Result]:
+        """One input through all stages: its Results, after their files and lines are committed."""
+        if self.ledger.done(source.path, source.size, source.mtime_ns, self.plan.sha256, self._run):
+            self.tally.unchanged += 1
+            return
+        results = [result async for result in self._walk(source)]
+        await self._commit(source, results)
+        for result in results:
+            yield result
+
+    async def _walk(self, source: Source) -> AsyncIterator[Result]:
+        if isinstance(self.tally.stopped, Stopped):
+            yield self._not_reached(source)
+            return
+        try:
+            content = await asyncio.to_thread(source.read)
+            document = await self.loaders.load(source.path, content)
+            self._check_readable(document)
+        except LoadError as error:
+            yield _unreadable(source, error)
+            return
+        self.tally.pages += document.page_count
+        for stage in self.plan.stages:
+            yield await self._stage(stage, document)
+
+    async def _stage(self, stage: Stage, document: Document) -> Result:
+        gate = self._gates[str(stage.model)]
+        empty = Result(
+            document=_reference(document),
+            stage=stage.name,
+            status="failed",
+            schema_sha256=stage.schema.sha256,
+            stage_sha256=stage.sha256,
+            engine=stage.model,
+            coverage=Coverage(pages=document.page_count),
+            model_class=stage.schema.model_class,
+        )
+        try:
+            request = prompts.request(
+                stage, document, gate.provider, gate.endpoint, most_output=_most_output(gate)
+            )
+            since = self.ledger.since(document.path, stage.name, self._run)
+            reply, attempt = await self.ask(gate, request, since=since)
+            sent = replace(empty, attempts=(attempt,), coverage=_coverage(document, reply))
+            return await asyncio.to_thread(answered, sent, stage, document, reply)
+        except Stopped as stopped:
+            self.tally.stopped = self.tally.stopped or stopped
+            return without_data(empty, "over_budget", "budget", str(stopped))
+        except DocumentError as error:
+            return without_data(empty, "failed", error.reason, str(error))
+        except FieldsiftError:
+            raise
+        except Exception as error:  # noqa: BLE001, our own fault must not cost the other documents
+            self._note_fault(document, error)
+            told = (
+                f"a fault of fieldsift itself ({type(error).__name__}); see {self.tally.fault_log}"
+            )
+            return without_data(empty, "failed", "internal_error", told)
+
+    def _note_fault(self, document: Document, error: Exception) -> None:
+        """Keep what happened in a log: exit code 70 names it."""
+        folder = (self.plan.output or Path(tempfile.gettempdir())) / ".fieldsift"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tally.fault_log = folder / "faults.log"
+        with self.tally.fault_log.open("a", encoding="utf-8") as log:
+            log.write(f"{document.path}\n")
+            traceback.print_exception(error, file=log)
+
+    async def ask(
+        self, gate: Gate, request: Request, *, take: int = 1, since: int = 0
+    ) -> tuple[Reply, Attempt]:
+        """The answer to a request: a stored one, or one that is stored before anybody looks at it.
+
+        Raises:
+            BudgetReached, ReplyError, NotRecorded, SetupError: see Gate.send.
+
+        """
+        provider = gate.provider
+        if not provider.stored:
+            return self._read(gate, await provider.send(request), 0, stored=False)
+        key = request.key()
+        if (body := self.replies.get(key, take, since)) is not None:
+            self.tally.stored += 1
+            return self._read(gate, body, 0, stored=True)
+        if self.options.offline:
+            raise NotRecorded(
+                f"nothing may be sent, and no answer is stored: {nearest(self.replies, request.canonical())}"
+            )
+        if (key, take) in self._asking:  # the same question is on its way: one answer serves both
+            self.tally.stored += 1
+            return self._read(gate, await asyncio.shield(self._asking[key, take]), 0, stored=True)
+        future = self._asking[key, take] = asyncio.get_running_loop().create_future()
+        try:
+            sent = await gate.send(request, take, self._run.id)
+            self.tally.sent += 1
+            await self.replies.keep(key, take, self._run.id, request.canonical(), sent.body)
+            future.set_result(sent.body)
+            try:
+                usage = provider.read(sent.body).usage
+            except ReplyError:  # paid, whatever it is: booked at what was reserved
+                await self.ledger.book(sent.call, sent.claimed, "paid")
+                raise
+            return self._read(gate, sent.body, await gate.book(sent, usage), stored=False)
+        except BaseException as error:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody else may be waiting
+            raise
+        finally:
+            del self._asking[key, take]
+
+    def _read(
+        self, gate: Gate, body: bytes, cost: int | None, *, stored: bool
+    ) -> tuple[Reply, Attempt]:
+        reply = gate.provider.read(body)
+        usage = reply.usage
+        tokens = {
+            "input": usage.input,
+            "cached": usage.cached,
+            "output": usage.output,
+            "thoughts": usage.thoughts,
+        }
+        price = None if cost is None else Decimal(dollars(cost))
+        return reply, Attempt(
+            reply.model or gate.endpoint.model, gate.endpoint.name, tokens, price, stored=stored
+        )
+
+    # what becomes of it -------------------------------------------------------------------
+
+    async def _commit(self, source: Source, results: Sequence[Result]) -> None:
+        """Data files first, then the lines with the mark: a kill in between is repaired by running again."""
+        output = self.plan.output
+        lines = []
+        for result in results:
+            file = _file_of(result) if output else None
+            if output and file:
+                await asyncio.to_thread(write_data, output, file, result.data)
+            text = dump(result.to_json())
+            lines.append(
+                Line(
+                    result.document.path,
+                    result.stage or "",
+                    result.status,
+                    text,
+                    str(file) if file else None,
+                )
+            )
+        if output is None:
+            return
+        current = {line.file for line in lines}
+        for earlier in self.ledger.lines_of(source.path):
+            if earlier.file and earlier.file not in current:
+                remove_data(output, Path(earlier.file))
+        unfinished = any(result.status in {"over_budget", "pending"} for result in results)
+        mark = (
+            None if unfinished else (source.size, source.mtime_ns, self.plan.sha256, self._run.id)
+        )
+        await self.ledger.finish(source.path, lines, mark)
+
+    def _check_readable(self, document: Document) -> None:
+        """An engine that reads only text has nothing to read in a picture or a scan."""
+        if document.has_text or any(provider.reads_images for provider in self.providers.values()):
+            return
+        if document.media_type.startswith("text/"):
+            raise LoadError("empty", f"{document.path}: there is no text in it")
+        raise LoadError(
+            "needs_ocr",
+            f"{document.path}: no page has text; the local engine of this release can't read pictures",
+        )
+
+    def _not_reached(self, source: Source) -> Result:
+        why = str(self.tally.stopped)
+        stage = self.plan.stages[0]
+        empty = Result(
+            DocumentRef(source.path),
+            stage.name,
+            "over_budget",
+            stage_sha256=stage.sha256,
+            engine=stage.model,
+        )
+        return without_data(empty, "over_budget", "budget", why)
+
+
+def _unreadable(source: Source, error: LoadError) -> Result:
+    return without_data(
+        Result(DocumentRef(source.path), None, "unreadable"), "unreadable", error.reason, str(error)
+    )
+
+
+def _reference(document: Document) -> DocumentRef:
+    return DocumentRef(
+        document.path, document.sha256, document.media_type, document.page_count, document.parent
+    )
+
+
+def _coverage(document: Document, reply: Reply) -> Coverage:
+    answered_pages = document.page_count if reply.finish == "stop" else 0
+    return Coverage(document.page_count, document.page_count, answered_pages, 1)
+
+
+def _file_of(result: Result) -> Path | None:
+    if result.stage is None or result.status not in {"valid", "invalid"}:
+        return None
+    return data_file(result.stage, result.document.path, rejected=result.status == "invalid")
+
+
+def _most_output(gate: Gate) -> int:
+    model = catalogue.find(gate.endpoint.provider, gate.endpoint.model)
+    return (model.output_limit if model else None) or _MOST_OUTPUT
+
+
+def _is_picture(source: Source) -> bool:
+    try:
+        return sniff(source.head(), source.path).startswith("image/")
+    except LoadError:
+        return False
+
+
+async def _when_all(
+    workers: Sequence["asyncio.Task[None]"], results: "asyncio.Queue[Result | None]"
+) -> None:
+    """End the stream of results when all workers are done, or with the first error of one."""
+    try:
+        await asyncio.gather(*workers)
+    except asyncio.CancelledError:
+        if not all(worker.cancelled() or worker.done() for worker in workers):
+            raise
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await results.put(None)

@@ -1,0 +1,244 @@
+"""A user's schema: from a JSON Schema file, `module:Model`, the short form, or a shipped name."""
+
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SchemaError
+from pipeline.schema.tree import Node, tree
+
+__all__ = ["Node", "Schema", "shipped_names"]
+
+_MODEL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SHIPPED_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+#: What the short form has and the path of a file has not.
+_SHORT = re.compile(r"[,\n]|:\s")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A JSON Schema (draft 2020-12 unless its `$schema` says otherwise) with the name of its stage.
+
+    `body` is the user's schema, unchanged; `model_class` the pydantic model it was made from, if any;
+    `source` says in words where it came from.
+    """
+
+    name: str
+    body: Mapping[str, Any]
+    model_class: type[Any] | None = field(default=None, compare=False)
+    source: str = field(default="", compare=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash (hex) of the schema's canonical JSON."""
+        text = json.dumps(self.body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @cached_property
+    def tree(self) -> Node:
+        """The schema as a tree of objects, arrays and leaves, `$ref`s followed and `null` folded in."""
+        return tree(self.body)
+
+    @classmethod
+    def of(cls, given: object, *, root: Path | None = None) -> "Schema":
+        """Make a Schema of whatever the user named one with.
+
+        Args:
+            given: a Schema, a pydantic model class, a mapping, a path, or a text: the path of a JSON
+                Schema file, `module:Model` (code in `root` itself, nowhere else), the name of a
+                shipped schema, or the short form `'vendor, total float, date'`.
+            root: the folder that paths and modules are looked for in; the working folder if None.
+
+        Raises:
+            SchemaError: nothing of that kind is there, or it is not a JSON Schema.
+
+        """
+        root = root or Path.cwd()
+        if isinstance(given, Schema):
+            return given
+        if isinstance(given, type):
+            return _of_model(given, source=given.__name__)
+        if isinstance(given, Mapping):
+            return _checked(str(given.get("title") or "extract"), _plain_json(given), "a mapping")
+        if isinstance(given, Path):
+            return _of_file(root / given)
+        if isinstance(given, str):
+            return _of_text(given, root)
+        raise SchemaError(f"a schema can't be made of {type(given).__name__}")
+
+
+def shipped_names() -> list[str]:
+    """The names of the schemas that come with the product, sorted."""
+    return sorted(path.stem for path in shipped("schemas").glob("*.json"))
+
+
+def shipped(folder: str) -> Path:
+    """A folder that the wheel carries under `pipeline/_shipped`, or the checkout at its top."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_shipped" / folder
+    if inside.is_dir():
+        return inside
+    return package.parent / ("fixtures/demo" if folder == "demo" else folder)
+
+
+def slug(text: str) -> str:
+    """A stage name (`[a-z][a-z0-9_-]*`) made of any text; `extract` when nothing is left."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    return (
+        re.sub(r"^[^a-z]+|[^a-z0-9]+$", "", re.sub(r"[^a-z0-9_-]+", "_", spaced.lower()))
+        or "extract"
+    )
+
+
+def _of_text(text: str, root: Path) -> Schema:
+    if text.endswith(".json") or ("/" in text and not _SHORT.search(text)):
+        return _of_file(root / text)
+    if _MODEL.fullmatch(text):
+        return _of_import(text, root)
+    if _SHIPPED_NAME.fullmatch(text):
+        if text in shipped_names():
+            found = _of_file(shipped("schemas") / f"{text}.json")
+            return Schema(text, found.body, source=f"shipped with fieldsift: {text}")
+        with suppress(OSError):  # a name that is longer than a file's can be
+            if (root / text).is_file():
+                return _of_file(root / text)
+        if "_" not in text and "-" not in text:
+            raise SchemaError(
+                f"no schema named {text!r}: shipped are {', '.join(shipped_names())}; else give a "
+                f"JSON Schema file (schema.json), module:Model, or fields ('vendor, total float')"
+            )
+    from pipeline.schema.short import parse
+
+    return _checked("extract", parse(text), f"the short form {text!r}")
+
+
+def _of_file(path: Path) -> Schema:
+    try:
+        body = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SchemaError(f"schema {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(f"schema {path}: not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise SchemaError(
+            f"schema {path}: a JSON Schema is an object, this is {type(body).__name__}"
+        )
+    stem = path.name.removesuffix(".json").removesuffix(".schema")
+    return _checked(slug(stem), body, str(path))
+
+
+def _of_import(text: str, root: Path) -> Schema:
+    module_name, _, name = text.partition(":")
+    module = _imported(module_name, root.resolve(), text)
+    if not hasattr(module, name):
+        raise SchemaError(f"schema {text}: {module_name} has no {name}")
+    found = getattr(module, name)
+    if isinstance(found, Mapping):
+        return _checked(slug(name), _plain_json(found), text)
+    return _of_model(found, source=text)
+
+
+def _imported(module_name: str, folder: Path, text: str) -> Any:
+    """A module of the user's folder, never one of the same name from elsewhere."""
+    top = module_name.partition(".")[0]
+    places = [folder / f"{top}.py", folder / top / "__init__.py", folder / top]
+    if not any(place.exists() for place in places):
+        raise SchemaError(
+            f"schema {text}: there is no {top}.py in {folder}, and code is imported from there only"
+        )
+    loaded = sys.modules.get(top)
+    if loaded is not None:
+        origin = getattr(loaded, "__file__", None) or next(
+            iter(getattr(loaded, "__path__", ())), ""
+        )
+        if Path(origin).resolve() not in places:
+            raise SchemaError(
+                f"schema {text}: the name {top} is taken by {origin or 'Python itself'} in this "
+                f"process; rename {folder / top}"
+            )
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise SchemaError(
+            f"schema {text}: importing {module_name} from {folder} failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(str(folder))
+
+
+def _of_model(model: Any, source: str) -> Schema:
+    from pydantic import BaseModel
+    from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+    if not (isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel):
+        raise SchemaError(
+            f"schema {source}: not a pydantic model (a subclass of pydantic.BaseModel)"
+        )
+    try:
+        body = model.model_json_schema()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        raise SchemaError(
+            f"schema {source}: pydantic makes no JSON Schema of it: {error}"
+        ) from error
+    checked = _checked(slug(model.__name__), body, source)
+    return Schema(checked.name, body, model, source)
+
+
+def _plain_json(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping as JSON holds it, and a copy that nobody else changes."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(given)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SchemaError(f"this mapping is not a JSON Schema: {error}") from error
+    return plain
+
+
+def _checked(name: str, body: dict[str, Any], source: str) -> Schema:
+    """A Schema whose body is a JSON Schema, its references resolvable without the network.
+
+    `$schema` may name an older draft; one that is not known is read as draft 2020-12.
+    """
+    from jsonschema import SchemaError as NotASchema
+    from jsonschema.validators import Draft202012Validator, validator_for
+
+    schema = Schema(slug(name), body, source=source)
+    try:
+        if not isinstance(body.get("$schema", ""), str):
+            raise SchemaError("$schema is the address of a dialect, a string")
+        validator_for(body, default=Draft202012Validator).check_schema(body)
+        root = schema.tree
+    except NotASchema as error:
+        where = "/".join(map(str, error.absolute_path)) or "its top"
+        raise SchemaError(
+            f"schema {source}: not a JSON Schema, at {where}: {error.message}"
+        ) from error
+    except (SchemaError, ValueError) as error:
+        raise SchemaError(f"schema {source}: {error}") from error
+    except RecursionError as error:
+        raise SchemaError(f"schema {source}: nested too deeply") from error
+    if root.type not in {"object", "array", "any"}:
+        raise SchemaError(f"schema {source}: describes a {root.type}; ask for an object")
+    if root.type == "any" and "anyOf" not in root.schema:
+        inner = next((key for key, value in body.items() if _has_properties(value)), None)
+        hint = f"is it the part under {inner!r}?" if inner else "is it an example of the data?"
+        raise SchemaError(
+            f"schema {source}: says nothing about what to extract: a JSON Schema of an object has "
+            f"'type': 'object' and 'properties' ({hint})"
+        )
+    return schema
+
+
+def _has_properties(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("properties"), Mapping)

@@ -1,0 +1,94 @@
+"""Files of the output folder: a document's place in it, and writes that are whole or not there."""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+#: ext4, APFS and most others take 255 bytes a name; `.json` and a temporary suffix must fit too.
+_LONGEST_NAME = 200
+
+
+def data_file(stage: str, document: str, *, rejected: bool = False) -> Path:
+    """Where a document's data goes, relative to the output folder.
+
+    `acme/0042.pdf` of stage `invoice` -> `invoice/acme/0042.pdf.json`, or
+    `rejected/invoice/acme/0042.pdf.json`. The path never leaves the output folder: `..` and a leading
+    slash are %-escaped; names that no file system holds are shortened, with a hash.
+    """
+    tokens = [_safe(token) for token in document.lstrip("/").split("/") if token]
+    if document.startswith("/"):
+        tokens[0] = "%2F" + tokens[0]
+    folder = Path("rejected", stage) if rejected else Path(stage)
+    return folder.joinpath(*tokens[:-1], _fitting(tokens[-1]) + ".json")
+
+
+def _safe(token: str) -> str:
+    token = "".join(f"%{ord(c):02X}" if ord(c) < 32 or c in '\\:*?"<>|' else c for c in token)
+    return _fitting(token.replace(".", "%2E") if set(token) <= {"."} else token)
+
+
+def _fitting(name: str) -> str:
+    raw = name.encode()
+    if len(raw) <= _LONGEST_NAME:
+        return name
+    return raw[:150].decode("utf-8", "ignore") + "%" + hashlib.sha256(raw).hexdigest()[:16]
+
+
+def dump(data: Any, *, indent: int | None = None) -> str:
+    """JSON text that is valid UTF-8 whatever the strings hold; NaN and Infinity are refused (ValueError)."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(
+        data, ensure_ascii=False, indent=indent, separators=separators, allow_nan=False
+    )
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate can only be written as an escape
+        return json.dumps(
+            data, ensure_ascii=True, indent=indent, separators=separators, allow_nan=False
+        )
+    return text
+
+
+def write_data(output: Path, file: Path, data: Any) -> None:
+    """Write a document's data, indented, atomically."""
+    path = output / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, (dump(data, indent=2) + "\n").encode())
+
+
+def remove_data(output: Path, file: Path) -> None:
+    """Remove a data file that is no longer true, and folders that are empty without it."""
+    path = output / file
+    path.unlink(missing_ok=True)
+    for folder in path.relative_to(output).parents[:-1]:
+        with contextlib.suppress(OSError):  # not empty: it stays
+            (output / folder).rmdir()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is the old one or the whole new one, also after a power cut."""
+    # Always the same name: what a killed run left is overwritten by the run that continues it.
+    beside = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,205 @@
+"""The cap holds, retries are bounded and counted, and a service that asks to wait is obeyed by all."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import catalogue
+from pipeline.errors import (
+    BudgetReached,
+    KeyRefused,
+    ReplyError,
+    Transient,
+    Unreachable,
+    UsageError,
+)
+from pipeline.ledger import Ledger
+from pipeline.limits import ATTEMPTS, Gate, Purse, dollars, refuse_unpriced
+from pipeline.providers import Endpoint, Reply, Request, Settings, Usage
+
+REQUEST = Request("gemini", "m", "", (), None, Settings(max_output_tokens=100))
+ENDPOINT = Endpoint("gemini", "m")
+PRICE = catalogue.price_of({"input": 1, "output": 2})
+Step = bytes | Exception
+
+
+class Service:
+    """Answers with what the script says, one step a call."""
+
+    name, stored, reads_images = "gemini", True, True
+
+    def __init__(self, *steps: Step, ceiling: Usage = Usage(input=1000, output=1000)) -> None:  # noqa: B008, it is frozen
+        self.steps = list(steps)
+        self.most = ceiling
+        self.calls = 0
+
+    def dialect(self, schema: object) -> Mapping[str, Any] | None:
+        return None
+
+    def ceiling(self, request: Request) -> Usage:
+        return self.most
+
+    async def send(self, request: Request) -> bytes:
+        self.calls += 1
+        step = self.steps.pop(0) if self.steps else b"{}"
+        await asyncio.sleep(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def read(self, body: bytes) -> Reply:
+        return Reply("{}")
+
+    async def aclose(self) -> None:
+        pass
+
+
+def gated(
+    service: Service, work: Callable[[Gate], Any], *, cap: str | None = None, concurrency: int = 8
+) -> tuple[Any, Ledger, list[float]]:
+    """Run `work(gate)` on a clock that does not wait; its outcome, the ledger, and what was waited for."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await asyncio.sleep(0)
+
+    async def run() -> tuple[Any, Ledger]:
+        ledger = Ledger(None)
+        purse = Purse(ledger, None if cap is None else Decimal(cap))
+        gate = Gate(service, ENDPOINT, purse, price=PRICE, concurrency=concurrency, sleep=sleep)
+        try:
+            return await work(gate), ledger
+        except Exception as error:  # noqa: BLE001, the tests look at it
+            return error, ledger
+
+    outcome, ledger = asyncio.run(run())
+    return outcome, ledger, waited
+
+
+def once(gate: Gate) -> Any:
+    return gate.send(REQUEST, 1, 1)
+
+
+def test_what_may_pass_is_tried_again_with_growing_full_jitter() -> None:
+    service = Service(*[Transient("http_503", "busy")] * (ATTEMPTS - 1), b"answer")
+    sent, _, waited = gated(service, once)
+    assert sent.body == b"answer"
+    assert service.calls == ATTEMPTS
+    assert len(waited) == ATTEMPTS - 1
+    assert all(seconds <= 2**n for n, seconds in enumerate(waited))
+
+
+def test_tries_are_bounded_and_the_document_fails_with_its_reason() -> None:
+    service = Service(*[Transient("http_503", "busy")] * 99)
+    error, ledger, _ = gated(service, once)
+    assert isinstance(error, ReplyError)
+    assert error.reason == "http_503"
+    assert service.calls == ATTEMPTS
+    assert ledger.spent() == 0
+
+
+def test_a_service_that_never_answered_ends_the_run_and_one_that_did_does_not() -> None:
+    dead = Service(*[Transient("unreachable", "no route")] * 99)
+    error, _, _ = gated(dead, once)
+    assert isinstance(error, Unreachable)
+    died = Service(b"{}", *[Transient("unreachable", "no route")] * 99)
+
+    async def twice(gate: Gate) -> Any:
+        await once(gate)
+        return await once(gate)
+
+    error, _, _ = gated(died, twice)
+    assert type(error) is ReplyError
+
+
+def test_the_wait_that_a_service_asks_for_is_kept_by_every_request() -> None:
+    service = Service(Transient("http_429", "slow down", wait=30.0), *[b"{}"] * 9)
+
+    async def work(gate: Gate) -> Any:
+        await asyncio.gather(*(once(gate) for _ in range(4)))
+
+    _, _, waited = gated(service, work, concurrency=1)
+    assert len(waited) == 4, "each of the four waits, not only the one that was told"
+    assert all(29 < seconds <= 30 for seconds in waited)
+
+
+def test_what_is_final_is_not_tried_again() -> None:
+    for failure in (ReplyError("http_400", "bad"), KeyRefused("no")):
+        service = Service(failure)
+        error, ledger, _ = gated(service, once)
+        assert error is failure
+        assert service.calls == 1
+        assert ledger.spent() == 0
+
+
+def test_a_call_whose_outcome_is_unknown_stays_booked_at_its_reserve() -> None:
+    service = Service(Transient("timeout", "lost", billed=True), b"{}")
+    sent, ledger, _ = gated(service, once)
+    assert sent.claimed == 3_000_000_000  # 1000 tokens in at 1, 1000 out at 2 USD per million
+    assert ledger.spent() == 2 * sent.claimed
+
+
+def test_the_real_cost_takes_the_place_of_the_reserve() -> None:
+    async def work(gate: Gate) -> Any:
+        sent = await once(gate)
+        cost = await gate.book(sent, Usage(input=10, output=5, thoughts=1))
+        return cost, gate.purse.spent
+
+    (cost, spent), ledger, _ = gated(Service(), work)
+    assert cost == spent == ledger.spent() == 22_000_000
+    assert dollars(cost) == "0.000022"
+
+
+def test_nothing_is_sent_that_could_pass_the_cap() -> None:
+    service = Service()
+
+    async def work(gate: Gate) -> Any:
+        return await asyncio.gather(*(once(gate) for _ in range(9)), return_exceptions=True)
+
+    outcomes, ledger, _ = gated(service, work, cap="0.0095")  # three calls of at most 0.003 fit
+    assert service.calls == 3
+    assert sum(isinstance(each, BudgetReached) for each in outcomes) == 6
+    assert ledger.spent() <= Decimal("0.0095") * 10**12
+    told = str(next(each for each in outcomes if isinstance(each, BudgetReached)))
+    assert "higher --budget continues" in told
+
+
+@given(
+    cap=st.integers(0, 40),
+    calls=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=25),
+)
+def test_the_bill_never_passes_the_cap(cap: int, calls: list[tuple[int, int, bool]]) -> None:
+    """Whatever is reserved, used and lost: no call may start that could go over, so none does."""
+    ledger = Ledger(None)
+    purse = Purse(ledger, Decimal(cap))
+    bill = 0
+    for reserve, used, lost in calls:
+        claimed = (reserve + used) * 10**12
+        try:
+            purse.claim(claimed)
+        except BudgetReached:
+            continue
+        bill += used * 10**12
+        if not lost:
+            purse.settle(claimed, used * 10**12)
+    assert bill <= cap * 10**12
+    ledger.close()
+
+
+@given(st.integers(0, 10**18))
+def test_dollars_are_exact(amount: int) -> None:
+    assert Decimal(dollars(amount)) * 10**12 == amount
+
+
+def test_with_a_budget_an_unknown_price_is_refused_with_the_line_to_write() -> None:
+    with pytest.raises(UsageError, match=r"price = \{ input"):
+        refuse_unpriced(ENDPOINT, None, Decimal(5), allowed=False)
+    refuse_unpriced(ENDPOINT, None, Decimal(5), allowed=True)
+    refuse_unpriced(ENDPOINT, None, None, allowed=False)
+    refuse_unpriced(Endpoint("local", "local"), None, Decimal(5), allowed=False)
