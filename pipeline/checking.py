@@ -157,7 +157,9 @@ async def _check_result(
     if document is None:
         evidence = [each for each in result.evidence if data == result.data]
         return Checked(str(file), tuple(judge(stage, data, None, evidence)), evidence_checked=False)
-    hints = [_hint(each) for each in result.evidence if each.quote and each.page]
+    # Only what was proven may settle where a value stands; the rest is searched as at first.
+    proven = {"verified", "derived"}
+    hints = [_hint(each) for each in result.evidence if each.status in proven]
     grounded = ground(data, schema, document, hints=hints)
     return Checked(str(file), tuple(judge(stage, data, document, grounded)), evidence_checked=True)
 

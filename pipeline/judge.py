@@ -57,7 +57,13 @@ def _of_evidence(stage: Stage, data: Any, evidence: Sequence[Evidence]) -> Itera
     for proof in evidence:
         severity = severities.get(proof.status)
         if severity:
-            said = _SENTENCE[proof.status].format(
-                shown(at(data, proof.pointer)), shown(proof.quote)
-            )
+            value, quote = _value(data, proof.pointer), shown(proof.quote)
+            said = _SENTENCE[proof.status].format(value, quote)
             yield Finding(f"evidence_{proof.status}", proof.pointer, said, severity)
+
+
+def _value(data: Any, pointer: str) -> str:
+    try:
+        return shown(at(data, pointer))
+    except (LookupError, TypeError, ValueError):  # recorded evidence of data that was changed since
+        return "the value"

@@ -96,6 +96,8 @@ class Runner:
         self.replies = replies
         self.options = options or Options()
         self.tally = Tally()
+        self._pipeline = plan.sha256
+        self._stages = {stage.name: stage.sha256 for stage in plan.stages}
         for name, endpoint in plan.endpoints.items():
             refuse_unpriced(
                 endpoint, plan.prices[name], plan.budget, allowed=self.options.allow_unpriced
@@ -103,8 +105,8 @@ class Runner:
         self.providers: dict[str, Provider] = {
             n: open_provider(e) for n, e in plan.endpoints.items()
         }
-        paid = any(provider.stored for provider in self.providers.values())
-        self.jobs = plan.jobs or (8 if paid else max(2, os.cpu_count() or 2))
+        # Documents wait for answers, or for the disk: several at a time keep both busy.
+        self.jobs = plan.jobs or 8
         self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
         self._gates: dict[str, Gate] = {}
         self._asking: dict[tuple[str, int], asyncio.Future[bytes]] = {}
@@ -156,7 +158,7 @@ class Runner:
 
     async def _begin(self) -> None:
         plan, options = self.plan, self.options
-        command = json.dumps([plan.sha256, list(plan.inputs), options.force, sorted(options.retry)])
+        command = json.dumps([self._pipeline, list(plan.inputs), options.force, sorted(options.retry)])
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
         purse = Purse(self.ledger, plan.budget)
         for name, endpoint in plan.endpoints.items():
@@ -221,7 +223,7 @@ class Runner:
 
     async def process(self, source: Source) -> AsyncIterator[Result]:
         """One input through all stages: its Results, after their files and lines are committed."""
-        if self.ledger.done(source.path, source.size, source.mtime_ns, self.plan.sha256, self._run):
+        if self.ledger.done(source.path, source.size, source.mtime_ns, self._pipeline, self._run):
             self.tally.unchanged += 1
             return
         results = [result async for result in self._walk(source)]
@@ -251,7 +253,7 @@ class Runner:
             stage=stage.name,
             status="failed",
             schema_sha256=stage.schema.sha256,
-            stage_sha256=stage.sha256,
+            stage_sha256=self._stages[stage.name],
             engine=stage.model,
             coverage=Coverage(pages=document.page_count),
             model_class=stage.schema.model_class,
@@ -374,7 +376,7 @@ class Runner:
                 remove_data(output, Path(earlier.file))
         unfinished = any(result.status in {"over_budget", "pending"} for result in results)
         mark = (
-            None if unfinished else (source.size, source.mtime_ns, self.plan.sha256, self._run.id)
+            None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
         )
         await self.ledger.finish(source.path, lines, mark)
 
@@ -396,7 +398,7 @@ class Runner:
             DocumentRef(source.path),
             stage.name,
             "over_budget",
-            stage_sha256=stage.sha256,
+            stage_sha256=self._stages[stage.name],
             engine=stage.model,
         )
         return without_data(empty, "over_budget", "budget", why)

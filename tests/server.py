@@ -115,6 +115,8 @@ class Server:
                 raise TimeoutError(f"{len(self.requests)} requests came, {count} were waited for")
 
     def __enter__(self) -> Self:
+        if self.is_strict:
+            strict({})  # loads the messages now, not while the first request waits
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="test server", daemon=True)
         self._thread.start()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, field_validator
@@ -50,7 +51,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "file"])
 def test_one_document_becomes_an_instance_of_the_model(document: Path, kind: str) -> None:
-    given = {
+    given: Any = {
         "path": document,
         "text": str(document),
         "bytes": TEXT.encode(),
@@ -77,7 +78,9 @@ def test_gemini_answers_and_the_answer_is_kept_for_the_next_time(
 
 
 def test_an_error_of_the_model_class_is_a_finding(document: Path, server: Server) -> None:
-    server.reply = lambda seen: answer_from(seen, {"R-0042": {"receipt_number": "R-0042", "total": -1}})
+    server.reply = lambda seen: answer_from(
+        seen, {"R-0042": {"receipt_number": "R-0042", "total": -1}}
+    )
     result = extract(document, Receipt)
     assert result.status == "invalid"
     assert any(

@@ -47,6 +47,7 @@ from tests.answers import (
 from tests.asking import (
     ASKED,
     KEY,
+    QUICK,
     SCHEMA,
     WHOLE,
     ask,
@@ -241,6 +242,26 @@ def test_the_ceiling_counts_bytes_of_text_and_schema() -> None:
     )
 
 
+def test_a_service_without_a_table_counts_the_most_and_refuses_nothing() -> None:
+    """What the catalogue does not know is not taken for small."""
+    strange = replace(request(text_part(""), file_part(b"x", pages=2)), provider="elsewhere")
+    assert (
+        ceiling(strange).input - ceiling(replace(strange, content=(text_part(""),))).input
+        == 2 * 2240
+    )
+    refuse_too_large(strange, 10**12)
+
+
+def test_a_provider_reads_reserves_and_compiles_once() -> None:
+    """The provider's own face is the module's functions; the dialect of a schema is made once."""
+    provider = open_provider(endpoint())
+    one = request()
+    assert provider.ceiling(one) == ceiling(one)
+    assert provider.dialect(SCHEMA) is provider.dialect(SCHEMA)
+    assert provider.read(b'{"candidates": []}') == read(b'{"candidates": []}')
+    asyncio.run(provider.aclose())
+
+
 # The key
 
 
@@ -260,7 +281,6 @@ def test_the_key_stands_in_one_header_and_nowhere_else(caplog: pytest.LogCapture
         Answer(302, headers={"Location": f"http://127.0.0.1:1/?key={KEY}"}),
         generated({"vendor": KEY}),
         reset(),
-        replace(WHOLE, hold=True),
     ]
     told = []
     with Server() as server:
@@ -269,6 +289,8 @@ def test_the_key_stands_in_one_header_and_nowhere_else(caplog: pytest.LogCapture
         provider = open_provider(at)
         told += [repr(at), repr(provider), str(vars(provider))]
         told += [_shown(answer) for answer in ask(at, *[request()] * len(echoes))]
+        server.next(replace(WHOLE, hold=True))
+        told += [_shown(answer) for answer in ask(at, times=QUICK)]
         assert all(seen.headers["x-goog-api-key"] == KEY for seen in server.requests)
         assert not any(KEY in seen.path for seen in server.requests)
         asyncio.run(provider.aclose())
@@ -420,7 +442,8 @@ def test_the_server_runs_as_a_process_of_its_own_and_keeps_a_log(tmp_path: Path)
         assert running.stdout is not None
         url = running.stdout.readline().strip()
         assert url.endswith(f":{files['port'].read_text()}")
-        answered, held = ask(endpoint(url), request(text_part("INV-7")), request())
+        (answered,) = ask(endpoint(url), request(text_part("INV-7")))
+        (held,) = ask(endpoint(url), times=QUICK)
         running.terminate()
     assert json.loads(read(answered).text) == {"total": 7}
     assert (held.reason, held.billed) == ("timeout", True)

@@ -35,6 +35,7 @@ from tests.answers import (
     retry_info,
 )
 from tests.asking import (
+    QUICK,
     WHOLE,
     ask,
     endpoint,
@@ -149,7 +150,8 @@ def test_every_behaviour_of_the_server_is_a_typed_error_with_a_sentence(name: st
     answer, kind, reason, attributes, words = BEHAVIOURS[name]
     with Server() as server:
         server.next(answer)
-        failure, after = ask(server, request(), request())
+        hangs = answer.hold or answer.fault == "stall"
+        failure, after = ask(server, request(), request(), times=QUICK if hangs else None)
         assert server.violations == []
     assert type(failure) is kind
     assert words in str(failure)
@@ -214,7 +216,7 @@ def test_an_endless_answer_is_cut_off() -> None:
     """Memory stays bounded however much comes."""
     with Server() as server:
         server.next(Answer(fault="endless"))
-        (failure,) = ask(server, times=Timeouts(total=60))
+        (failure,) = ask(server)
     assert isinstance(failure, Transient)
     assert failure.reason == "answer_too_large"
 
@@ -227,7 +229,7 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut_off() -> None:
             packed.write(bytes(2**20))
     with Server() as server:
         server.next(Answer(200, bomb.getvalue(), {"Content-Encoding": "gzip"}))
-        (failure,) = ask(server, times=Timeouts(total=60))
+        (failure,) = ask(server)
     assert isinstance(failure, Transient)
     assert failure.reason == "answer_too_large"
 
@@ -440,7 +442,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_json_is_a_reply_or_a_typed_error(value: Any) -> None:
     """No shape of an answer crashes the reader or the reader of errors."""
     from pipeline.providers.gemini.faults import Answer as Raw

@@ -97,6 +97,7 @@ def one(value: Any, *texts: str, schema: Schema = ANY, name: str = "a", **hint: 
         ("شركة النور", "اسم: شركة النور", "شركة النور"),
         ("रुपये", "कुल रुपये मात्र", "रुपये"),
         ("12", "Apt. 12, 5th floor", "12"),
+        ("Order 12", "Order 12² of", "Order 12"),
     ],
 )  # fmt: skip
 def test_a_value_is_read_where_it_is_printed(value: Any, text: str, quote: str) -> None:
@@ -122,6 +123,7 @@ def test_a_value_is_read_where_it_is_printed(value: Any, text: str, quote: str) 
         (1234.5, "1.234,56"),
         (12.5, "125"),
         ("12", "2012"),
+        ("10", "10:30"),
         ("12", "at 12.50"),
         ("12", "at 1,12"),
         ("an", "Mann"),
@@ -289,7 +291,15 @@ def test_an_amount_with_the_other_sign_is_a_place_to_look_at() -> None:
     """A credit note prints -218.48 for what its data calls 218.48: never verified, but shown."""
     proof = one(218.48, "Total -218,48 €")
     assert (proof.status, proof.quote) == ("ambiguous", "-218,48")
+    assert one(218.48, "Total -218,48 €", quote="Total -218,48 €").status == "ambiguous"
     assert one(-218.48, "Total 218,48 €").status == "not_found"
+
+
+def test_a_sign_of_several_currencies_proves_none() -> None:
+    """`$` may be US dollars: ambiguous, or derived where the answerer says that it read it there."""
+    assert one("USD", "Total $ 12").status == "ambiguous"
+    assert one("USD", "Total $ 12", quote="Total $ 12").status == "derived"
+    assert one("CHF", "Total $ 12").status == "not_found"
 
 
 def test_the_confidence_is_the_hints() -> None:
@@ -449,4 +459,6 @@ def _with_altered_digits(value: Any, rng: random.Random) -> Any:
         return value
     at = rng.choice(places)
     altered = text[:at] + rng.choice([d for d in string.digits if d != text[at]]) + text[at + 1 :]
-    return altered if isinstance(value, str) else type(value)(altered)
+    if isinstance(value, str):
+        return altered
+    return float(altered) if isinstance(value, float) else int(altered)

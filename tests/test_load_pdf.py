@@ -76,9 +76,7 @@ def test_every_word_is_the_text_at_its_place() -> None:
     assert [said(page, word) for word in page.words] == page.text.split()
     # The height of the font: from its descenders to its ascenders, a little more than its size.
     assert [24 <= word.size <= 30 for word in page.words] == [True] * 3 + [False] * 3
-    assert {word.size for word in page.words[3:]} == {
-        pytest.approx(page.words[0].size / 2, abs=0.01)
-    }
+    assert page.words[3].size == pytest.approx(page.words[0].size / 2, abs=0.01)
     assert (page.width, page.height, page.number) == (600.0, 800.0, 1)
 
 
@@ -164,7 +162,7 @@ def mapped(unicode_of_codes: dict[str, str], shown: str) -> bytes:
 @pytest.mark.parametrize(
     ("meaning", "text"),
     [
-        ("FB01", "of fice AB"),  # a ligature becomes its letters
+        ("FB01", "ofi AB"),  # a ligature becomes its letters
         (
             "D83DDE00",
             "o\U0001f600 AB",
@@ -179,12 +177,8 @@ def test_odd_characters_never_shift_a_word(meaning: str, text: str) -> None:
     """The text can be written as UTF-8, and each word stands where it says."""
     page = read(mapped({"78": meaning}, "ox AB")).pages[0]
     assert page.text.encode()
-    assert [said(page, word) for word in page.words][-1] == "AB"
-    assert page.text.split()[-1] == "AB"
-    if meaning != "FB01":
-        assert page.text == text or page.text.split() == text.split()
-    else:
-        assert page.text == "ofi AB"
+    assert page.text.split() == text.split()
+    assert [said(page, word) for word in page.words] == text.split()
 
 
 def test_letters_without_a_meaning_are_said() -> None:

@@ -305,6 +305,12 @@ def test_the_numbers_of_a_text_tell_its_decimal_sign() -> None:
     assert values.find_numbers("1.234")[0].value == 1234
 
 
+def test_an_amount_in_brackets_is_likeliest_negative() -> None:
+    """As accounts print it; a number in brackets without cents may be a note's."""
+    assert values.find_numbers("(1,234.50)")[0].value == Decimal("-1234.50")
+    assert values.find_numbers("(12)")[0].value == 12
+
+
 def test_percentages_hold_their_sign() -> None:
     """The span of a percentage is the number with its sign, the value the number."""
     found = values.find_percentages("7 % of 19% and 12 items, 5,5 Prozent")

@@ -1,4 +1,4 @@
-"""`fieldsift doctor`: is everything there?"""
+"""`fieldsift doctor`: whether everything is there."""
 
 import importlib.util
 import os

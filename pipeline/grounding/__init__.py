@@ -96,13 +96,14 @@ def _with_quotes(
 ) -> tuple[EvidenceStatus, Place | None]:
     """By the places within the quotes; a quote without the value can only be what it came from."""
     sure, loose = found
-    inside = _within(index, what, quotes, sure) or _within(index, what, quotes, loose)
+    inside = _within(index, what, quotes, sure)
     if inside:
         return ("verified" if len(inside) == 1 else "ambiguous"), inside[0]
+    near = _within(index, what, quotes, loose)
     for quote in quotes:
         if what.derives_from(index.pages[quote.page].text[quote.start : quote.end]):
-            return "derived", quote
-    several = sure or loose
+            return "derived", near[0] if near else quote
+    several = near or sure or loose
     return ("ambiguous", several[0]) if several else ("not_found", None)
 
 

@@ -110,7 +110,7 @@ class Index:
     def digits(self, place: Place) -> Place:
         """A place from its first digit to its last."""
         text = self.pages[place.page].text[place.start : place.end]
-        at = [number for number, char in enumerate(text) if char.isdigit()]
+        at = [number for number, char in enumerate(text) if char.isdecimal()]
         if not at:
             return place
         return Place(place.page, place.start + at[0], place.start + at[-1] + 1)
@@ -180,7 +180,7 @@ class Index:
         for _, place in self._dates:
             taken[place.page].append((place.start, place.end))
         for found, place in self._codes:
-            if not found.text[0].isdigit() or found.text[0] == "0":  # 12 345 678 may be a number
+            if not found.text[0].isdecimal() or found.text[0] == "0":  # 12 345 678 may be a number
                 taken[place.page].append((place.start, place.end))
         return [_merged(spans) for spans in taken]
 

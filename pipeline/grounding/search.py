@@ -74,9 +74,9 @@ class Text:
         text = self._pages[page]
         left = _border(bare[start - 1 : start], bare[start], text[first - 1 : first], text[first])
         right = _border(bare[end - 1], bare[end : end + 1], text[last - 1], text[last : last + 1])
-        if bare[start].isdigit() and _INNER_LEFT.search(bare, max(0, start - 2), start):
+        if bare[start].isdecimal() and _INNER_LEFT.search(bare, max(0, start - 2), start):
             left = 0
-        if bare[end - 1].isdigit() and _INNER_RIGHT.match(bare, end):
+        if bare[end - 1].isdecimal() and _INNER_RIGHT.match(bare, end):
             right = 0
         return min(left, right)
 
@@ -112,7 +112,7 @@ class Text:
         Of a text cut into one piece more than it may have slips, one piece stands as it is: only
         around such pieces is anything compared.
         """
-        letters = sum(not char.isdigit() and not char.isspace() for char in bare)
+        letters = sum(not char.isdecimal() and not char.isspace() for char in bare)
         if letters < _SHORTEST_WITH_SLIP:
             return []
         slips = min(max(1, letters // _LETTERS_PER_SLIP), _MOST_SLIPS)
@@ -131,9 +131,9 @@ class Text:
 
     def _on_page(self, at: int, left: int, right: int) -> tuple[int, int]:
         """A stretch around a place, cut off at the borders of its page."""
-        left = max(left, self._bare.rfind(_PAGE_END, 0, at) + 1)
-        end = self._bare.find(_PAGE_END, at, max(right, at))
-        return left, right if end < 0 else end
+        page = bisect_right(self._starts, at) - 1
+        start = self._starts[page]
+        return max(left, start), min(right, start + len(self._folded[page].text))
 
     def _alike(self, needle: str, stretch: tuple[int, int], slips: int) -> set[tuple[int, int]]:
         """The span within a stretch that differs least, if only by a few letters and by no digit."""
@@ -154,8 +154,8 @@ class Text:
         return {span}
 
 
-_INNER_LEFT = re.compile(r"\d[.,']$")
-_INNER_RIGHT = re.compile(r"[.,']\d")
+_INNER_LEFT = re.compile(r"\d[.,':]$")
+_INNER_RIGHT = re.compile(r"[.,':]\d")
 # Digits parted by more than one blank, hyphen or stroke, or by a line's end: not of one code.
 _FAR_DIGITS = re.compile(r"\d(?:[^\w\n]{2,}|\s*\n\s*|[^\w \u00a0\u202f\-/])\d")
 
@@ -199,9 +199,9 @@ def _border(left: str, right: str, printed_left: str, printed_right: str) -> int
     """How two neighbouring characters part: 2 as two words do, 1 as if glued, 0 not at all."""
     if not left or not right or not (left.isalnum() and right.isalnum()):
         return 2
-    if left.isdigit() and right.isdigit():
+    if left.isdecimal() and right.isdecimal():
         return 0
-    if left.isdigit() or right.isdigit():
+    if left.isdecimal() or right.isdecimal():
         return 1 if _cased(printed_left) or _cased(printed_right) else 2
     if not (_cased(printed_left) and _cased(printed_right)):
         return 2  # Chinese, Arabic ...: words aren't told apart by blanks alone

@@ -31,7 +31,7 @@ _REACH: Final = (
     (1, 40, 4000),
     (1, 6, 4000),
     (1, 3, 4000),
-    (0, 0, 20000),
+    (0, 0, 10000),
 )
 #: Longer patterns and lists of values say nothing to a model.
 _LONGEST_WORDS: Final = 200

@@ -1,6 +1,7 @@
 """Is the data right? JSON Schema with formats, then the pydantic model; each fault is a Finding."""
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -65,7 +66,7 @@ def _not_finite(data: Any) -> Iterator[Finding]:
             ]
         elif isinstance(value, list):
             stack += [(f"{pointer}/{i}", value[i]) for i in reversed(range(len(value)))]
-        elif isinstance(value, float) and not isfinite(value):
+        elif isinstance(value, float | Decimal) and not isfinite(value):
             yield Finding("not_finite", pointer, f"{value} is not a number that JSON has")
 
 

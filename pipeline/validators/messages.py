@@ -62,6 +62,8 @@ def said(error: Any) -> str:
         return f"{shown(error.path[-1])} is missing; the schema requires it"
     if keyword == "additionalProperties":
         return f"{shown(error.path[-1])} is not a field of the schema"
+    if keyword == "properties":
+        return f"{shown(error.path[-1])} is a field that the schema allows no value"
     if keyword is None:
         return f"{shown(value)} stands where the schema allows nothing"
     sentence = _SENTENCES.get(keyword)

@@ -90,7 +90,8 @@ def find_dates(text: str, *, day_first: bool | None = None) -> list[Found[date]]
 def date_readings(text: str) -> frozenset[date]:
     """Every date that a printed text may mean: 04/03/2024 is the 4th of March and April 3rd.
 
-    Two-digit years: 00-29 are 20xx, 69-99 are 19xx (as POSIX has it), 30-68 may be both.
+    Two-digit years: 00-29 are 20xx, 69-99 are 19xx (as POSIX has it), 30-68 may be both. Of three
+    pairs of digits the first may be the year as well as the last (24/03/05).
     """
     return frozenset(reading for found in find_dates(text) for reading in found.readings)
 

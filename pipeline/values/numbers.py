@@ -241,7 +241,9 @@ def _signed(
         if source[left - 1 : left] == "-" and not _word_or_hyphen(source, left - 2):
             return left - 1, end, negative
         if source[left - 1 : left] == "(" and (close := _CLOSING.match(source, end)):
-            return left - 1, close.end(), readings + negative
+            # An amount in brackets is negative, as accounts print it; a bare number may be a note's.
+            both = negative + readings if exact else readings + negative
+            return left - 1, close.end(), both
     if source[edge - 2 : edge] == "- " and (edge < 3 or source[edge - 3].isspace()):
         return start, end, readings + negative
     tail = _NO_CENTS.match(source, end)

@@ -18,7 +18,7 @@ from pipeline.document import Part
 from pipeline.providers import Request
 
 #: Bytes of a file that become base64 at a time: a multiple of 3, so that the pieces can be joined.
-_CHUNK: Final = 3 * 2**14
+_CHUNK: Final = 3 * 2**16
 
 
 def body(request: Request) -> dict[str, Any]:

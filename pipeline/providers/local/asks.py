@@ -15,6 +15,8 @@ _SAME_MEANING = 0.85
 #: How much a label is worth that a meaning brings, that only the last word of a path gives, that a description gives.
 FROM_MEANING, _FROM_NAME, _FROM_DESCRIPTION = 0.97, 0.9, 0.85
 _LONGEST_DESCRIPTION = 5
+_FIRST = re.compile(r"[.,;:(\n]")
+_BRACKETS = re.compile(r"\(([^()]{2,120})\)")
 _ISO = re.compile(r"iso.?8601|yyyy-mm-dd|\\d\{4\}-\\d\{2\}|\[0-9\]\{4\}-", re.IGNORECASE)
 _FORMATS = {
     "date": "date",
@@ -88,7 +90,9 @@ def plan(schema: Schema, lexicon: Lexicon) -> Plan:
         if item is not None and item.is_leaf:
             lists.append(ask(item, path, lexicon))
         elif item is not None and item.type == "object":
-            columns = [ask(leaf, inner, lexicon, scope="row") for leaf, inner in _values(item, ()) if leaf.is_leaf]
+            columns = [
+                ask(leaf, (node.name, *inner), lexicon, scope="row") for leaf, inner in _values(item, ()) if leaf.is_leaf
+            ]
             tables.append((node, tuple(columns)))
     return Plan(tuple(scalars), tuple(lists), tuple(tables))
 
@@ -115,7 +119,9 @@ def ask(node: Node, path: Sequence[str], lexicon: Lexicon, scope: str = "") -> A
     meaning = _meaning(node, kind, (name, (*_last(above), *name), title, own), scope, lexicon)
     if meaning is not None and node.type in {"string", "any"} and meaning.kind not in _NUMERIC | {"date"}:
         kind = meaning.kind
-    phrases = _phrases(node, name, above, title, meaning, lexicon)
+    phrases = _phrases(node, (name, above if scope != "row" else ()), title, meaning, lexicon)
+    if scope == "row":
+        phrases = (*phrases, ((*_last(above), *name), FROM_MEANING))
     return Ask(node, kind, phrases, meaning.name if meaning else "", role, own, _wants_normal(node))
 
 
@@ -131,9 +137,10 @@ def _role(units: Units, lexicon: Lexicon) -> str:
 
 
 def _phrases(
-    node: Node, name: Units, above: Units, title: Units, meaning: Meaning | None, lexicon: Lexicon
+    node: Node, names: tuple[Units, Units], title: Units, meaning: Meaning | None, lexicon: Lexicon
 ) -> tuple[tuple[Units, float], ...]:
     """The labels of a field: its own words first, then those of its meaning; once each."""
+    name, above = names
     found: dict[tuple[str, ...], tuple[Units, float]] = {}
 
     def add(units: Units, worth: float) -> None:
@@ -144,13 +151,20 @@ def _phrases(
     add(name, _FROM_NAME if above else 1.0)
     add((*_last(above), *name), 1.0)
     add(title, 1.0)
-    description = re.split(r"[.,;:(\n]", str(node.schema.get("description") or ""), maxsplit=1)[0]
-    words = lexicon.read(description[:200])
-    if len(words) <= _LONGEST_DESCRIPTION:
-        add(words, _FROM_DESCRIPTION)
+    description = str(node.schema.get("description") or "")[:500]
+    for said in (_FIRST.split(description, maxsplit=1)[0], *_synonyms(description)):
+        words = lexicon.read(said)
+        if len(words) <= _LONGEST_DESCRIPTION:
+            add(words, _FROM_DESCRIPTION)
     for label, worth in meaning.labels if meaning else ():
         add(label, FROM_MEANING * worth)
     return tuple(found.values())
+
+
+def _synonyms(description: str) -> Iterator[str]:
+    """What a description gives in brackets: `(invoice no., bill no.)`."""
+    for match in _BRACKETS.finditer(description):
+        yield from (part for part in match[1].split(",") if part.strip() and not any(c.isdigit() for c in part))
 
 
 def _meaning(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.document import Document
-from pipeline.providers.local import choices, forms, headline, lists, telling
+from pipeline.providers.local import choices, forms, headline, lists, tables, telling
 from pipeline.providers.local.answer import Answer
 from pipeline.providers.local.asks import Plan, plan
 from pipeline.providers.local.claims import Claim
@@ -14,7 +14,6 @@ from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.parties import Parties
 from pipeline.providers.local.resolve import resolve
 from pipeline.providers.local.spans import Spans
-from pipeline.providers.local.tables import Tables
 from pipeline.providers.local.words import lexicon
 from pipeline.schema import Schema
 
@@ -66,10 +65,6 @@ class Reader:
 
     def tables(self) -> dict[str, list[dict[str, Claim]]]:
         """The rows of each array of objects, by its pointer."""
-        found = {}
-        for node, columns in self.plan.tables:
-            rows = Matcher(columns, lexicon(), "row")
-            people = lists.people(self.head, columns)
-            table = Tables(self.layout, self.spans, columns, rows, self.matcher)
-            found[node.pointer] = people or table.rows()
-        return found
+        found = tables.read(self.layout, self.spans, self.plan, self.matcher)
+        people = {node.pointer: lists.people(self.head, columns) for node, columns in self.plan.tables}
+        return found | {pointer: rows for pointer, rows in people.items() if rows}

@@ -19,7 +19,7 @@ FORMED = frozenset(
     ("date", "datetime", "time", "money", "number", "percent", "currency", "email", "url", "phone")
     + ("iban", "vat", "identifier", "year", "doi")
 )  # fmt: skip
-_LABEL = re.compile(r"(?P<label>[^:]{1,80}):(?:\s+(?P<rest>\S.*)|\s*)$", re.DOTALL)
+_LABEL = re.compile(r"(?P<label>[^:]{1,80}):(?:[*`]*\s+[*`]*(?P<rest>\S.*)|\s*)$", re.DOTALL)
 _NEXT_LABEL = re.compile(r"\s+(?:\S+\s+){0,2}?\S+:(?=\s|$)")
 #: A prefix without a colon must say this much to be a label.
 _CLEAR = 0.8
@@ -74,9 +74,8 @@ class Labelled:
     def _labels(self, span: Span) -> Iterator[tuple[str, float]]:
         """The texts that may label a span, each with the worth of its place."""
         segment = span.segment
-        inline = tail(segment.text[: span.start - segment.start])
-        if not lexicon().read(inline):  # a currency, a bracket
-            inline = ""
+        before = segment.text[: span.start - segment.start]
+        inline = next((text for text in (tail(before), _head(before)) if lexicon().read(text)), "")
         if inline:
             yield inline, _INLINE
             if segment.left is not None and not is_figure(segment.left.text):
@@ -101,7 +100,7 @@ class Labelled:
         for _ in range(6):
             if other is None:
                 return None
-            for label in (tail(other.text), _FIGURE.split(other.text, maxsplit=1)[0]):
+            for label in (tail(other.text), _head(other.text)):
                 if not is_figure(other.text) and lexicon().read(label):
                     return label, worth
             worth, other = _ROW, other.left
@@ -142,13 +141,16 @@ class Labelled:
     def _prefixed(self, segment: Segment) -> Iterator[Claim]:
         """A label without a colon: the first words, when they say clearly what follows."""
         words = list(_WORD.finditer(segment.text[:120]))[: _MOST_PREFIX + 1]
+        if not words or not self._matcher.begins(words[0].group()):
+            return
         for count in range(1, min(len(words), _MOST_PREFIX + 1)):
             if words[count - 1].group().endswith(":"):
                 return
             label = segment.text[: words[count - 1].end()]
             rest = _part(segment, words[count].start(), len(segment.text))
             for ask, score in self._matcher.match(label).items():
-                if score >= _CLEAR and ask in self._asks and ask.kind not in FORMED and len(rest.text.split()) <= 8:
+                formed = ask.kind in FORMED and ask.kind != "identifier"
+                if score >= _CLEAR and ask in self._asks and not formed and len(rest.text.split()) <= 8:
                     yield from self._claim(ask, rest, score * 0.8 * self._in_role(ask, segment, label))
 
     def _claim(self, ask: Ask, found: Span, score: float) -> Iterator[Claim]:
@@ -157,10 +159,16 @@ class Labelled:
             yield from claims_of(ask, fitted, score * fitted.sure)
 
     def _is_label(self, text: str) -> bool:
-        """Whether a supposed value is itself a field's label."""
-        if text.endswith(":"):
+        """Whether a supposed value is itself a label."""
+        units = lexicon().read(text)
+        if text.endswith(":") or (units and len(units) < 4 and all(unit.concepts for unit in units)):
             return True
         return len(text) < 60 and max(self._matcher.match(text).values(), default=0.0) >= 0.9
+
+
+def _head(text: str) -> str:
+    """What stands before the first figure: `VAT 5 % on 120.00` is about VAT."""
+    return _FIGURE.split(text, maxsplit=1)[0]
 
 
 def labelled_texts(segment: Segment) -> Iterator[tuple[str, Span, float]]:
@@ -196,7 +204,11 @@ def _part(segment: Segment, start: int, end: int) -> Span:
     return Span(segment, segment.start + start, segment.start + start + len(kept), kept, kept)
 
 
-_CODE_RUN = re.compile(r"[#(]?(?P<code>(?=\S{0,20}\d)[^\W_][\w./\-]*(?:[ ](?=\S*\d)[\w./\-]*\w)*)")
+_CODE_RUN = re.compile(
+    r"[#(]?(?P<code>(?:[A-Z]{1,4} )?(?=\S{0,20}\d)[^\W_][\w./\-]*(?:[ ](?=\S*\d)[\w./\-]*\w)*)(?!\s?%)"
+)
+_LETTERED = re.compile(r"[A-Z0-9]{2,12}(?:[\-/._][A-Z0-9]{1,12}){0,4}")
+_AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})*[.,]\d{1,2}")
 _PERSON = re.compile(r"(?:[^\W\d_][\w.'’\-]*,? ?){1,6}")
 
 
@@ -209,8 +221,7 @@ def fit(ask: Ask, span: Span) -> Span | None:
     if text[0] in "(*" and ask.kind != "phone":
         return None
     if ask.kind == "identifier":
-        match = _CODE_RUN.match(text)
-        return _cut(span, *match.span("code"), 0.97) if match and len(match["code"]) <= 60 else None
+        return _code(span)
     if ask.kind in {"organisation", "party", "person", "city", "country", "street", "address"}:
         return span if _named(ask.kind, text, letters) else None
     if ask.kind == "postcode":
@@ -229,6 +240,14 @@ def _named(kind: str, text: str, letters: int) -> bool:
     if kind in {"organisation", "party"}:
         return digits <= letters and len(words) <= 10
     return True
+
+
+def _code(span: Span) -> Span | None:
+    """The code that a text begins with: words with digits, or capitals alone."""
+    match = _CODE_RUN.match(span.text)
+    if match and len(match["code"]) <= 60 and not _AMOUNT.fullmatch(match["code"]):
+        return _cut(span, *match.span("code"), 0.97)
+    return _cut(span, 0, len(span.text), 0.8) if _LETTERED.fullmatch(span.text) else None
 
 
 def _cut(span: Span, start: int, end: int, sure: float) -> Span:

@@ -25,7 +25,12 @@ _NEAR_ROWS, _NEAR_LINES = 12, 14.0
 _MOST_OVER = 4
 _CELL_WIDTH, _CELL_HEIGHT = 5.0, 10.0
 _TEXT_WORD = re.compile(r"[^\s|]+")
-_BLANK = re.compile(r"[\s|.…_]*")
+#: Marks of emphasis and headings that plain text carries (Markdown).
+_MARKS = "*`"
+_GAP = re.compile(r"[*`]* [*`]*")
+#: Cells between bars stand in columns whatever their width.
+_CELL_OF_TABLE = 600.0
+_BLANK = re.compile(r"[\s|.…_\-–—=:+*~#]*")
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +84,7 @@ def lay_out(document: Document) -> Layout:
             width = max((s.box[2] for row in rows for s in row), default=width)
             height = max((row[0].box[3] for row in rows), default=height)
         layout.heights[page.number], layout.widths[page.number] = height, width
+        rows = [kept for row in rows if (kept := [s for s in row if not is_rule(s.text)])]
         _connect(rows)
         for row in rows:
             for segment in row:
@@ -167,26 +173,39 @@ def _rows_of_text(page: Page) -> list[list[Segment]]:
     rows = []
     start = 0
     for line, text in enumerate(page.text.splitlines(keepends=True)):
-        cells = [
-            (Word(start + m.start(), start + m.end(), (0, 0, 0, 0)), _cell(m, line))
-            for m in _TEXT_WORD.finditer(text)
-        ]
+        cells = list(_cells_of_text(text, start, line))
         if row := list(_split_text(page, cells)):
             rows.append(row)
         start += len(text)
     return rows
 
 
-def _cell(match: re.Match[str], line: int) -> Box:
+def _cells_of_text(text: str, start: int, line: int) -> Iterator[tuple[Word, Box]]:
+    """The words of a line, marks at their edges left out, each in its cells."""
     top = line * _CELL_HEIGHT
-    return (match.start() * _CELL_WIDTH, top, match.end() * _CELL_WIDTH, top + _CELL_HEIGHT)
+    bars = text.count("|") > 1
+    column, left = 0, 0
+    for match in _TEXT_WORD.finditer(text):
+        word = match.group()
+        kept = word.strip(_MARKS)
+        if not kept or (kept.strip("#") == "" and not text[: match.start()].strip()):
+            continue
+        first = match.start() + word.find(kept)
+        if bars and (passed := text.count("|", left, first)):
+            column, left = column + passed, first
+        shift = column * _CELL_OF_TABLE - left * _CELL_WIDTH if bars else 0.0
+        x0 = first * _CELL_WIDTH + shift
+        yield (
+            Word(start + first, start + first + len(kept), (0, 0, 0, 0)),
+            (x0, top, x0 + len(kept) * _CELL_WIDTH, top + _CELL_HEIGHT),
+        )
 
 
 def _split_text(page: Page, row: Sequence[tuple[Word, Box]]) -> Iterator[Segment]:
     run: list[tuple[Word, Box]] = []
     for word, box in row:
         between = page.text[run[-1][0].end : word.start] if run else " "
-        if run and (between != " " or len(run) >= _MOST_WORDS):
+        if run and (not _GAP.fullmatch(between) or len(run) >= _MOST_WORDS):
             yield _segment(page, run)
             run = []
         run.append((word, box))
@@ -247,6 +266,11 @@ def is_figure(text: str) -> bool:
     digits = sum(char.isdigit() for char in text[:80])
     letters = sum(char.isalpha() for char in text[:80])
     return 0 < digits >= letters and letters <= 3
+
+
+def is_rule(text: str) -> bool:
+    """Whether a text is a drawn line or leader dots, not words."""
+    return len(text) > 2 and is_blank(text)
 
 
 def is_blank(text: str) -> bool:

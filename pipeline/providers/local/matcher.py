@@ -1,11 +1,11 @@
 """Which field a label names: every field of the schema against each other and against known meanings."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.providers.local.asks import FROM_MEANING, Ask, Units
-from pipeline.providers.local.words import Lexicon, alike, tokens
+from pipeline.providers.local.words import Lexicon, Unit, alike, tokens, weigh
 
 #: Only this many words before a value are read as its label.
 _MOST_WORDS = 8
@@ -26,12 +26,32 @@ _GROUPS = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Phrase:
+    """A phrase with its worth (0..1), the weight of its units, and what it is looked up by."""
+
+    units: Units
+    worth: float
+    weight: float
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """A part of a label, with what the words that it leaves out cost."""
+
+    units: Units
+    cost: float
+    weight: float
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Owner:
     """Whoever may own a label: a field that is asked for, or a meaning that isn't."""
 
     ask: Ask | None
     group: str
-    phrases: tuple[tuple[Units, float, frozenset[str]], ...]
+    phrases: tuple[_Phrase, ...]
 
 
 class Matcher:
@@ -40,20 +60,20 @@ class Matcher:
     def __init__(self, asks: Sequence[Ask], lexicon: Lexicon, scope: str = "") -> None:
         self._lexicon = lexicon
         asked = {ask.meaning for ask in asks}
-        self._owners = [_Owner(ask, _group(ask.kind), _keyed(ask.phrases, 1.0)) for ask in asks]
+        self._owners = [_Owner(ask, _group(ask.kind), _phrases(ask.phrases)) for ask in asks]
         self._owners += [
-            _Owner(None, _group(meaning.kind), _keyed(meaning.labels, FROM_MEANING))
+            _Owner(None, _group(meaning.kind), _phrases(meaning.labels, FROM_MEANING))
             for meaning in lexicon.meanings
             if meaning.name not in asked and (meaning.scope in {"", scope} or (meaning.scope == "whole" and not scope))
         ]
         self._totals = [
-            _Owner(None, "number", _keyed(meaning.labels, FROM_MEANING))
+            _Owner(None, "number", _phrases(meaning.labels, FROM_MEANING))
             for meaning in lexicon.meanings
             if meaning.kind == "money" and meaning.scope == "whole"
         ]
         self._index: dict[str, list[int]] = {}
         for number, owner in enumerate(self._owners):
-            for key in sorted(frozenset().union(*(keys for _, _, keys in owner.phrases))):
+            for key in sorted(frozenset().union(*(phrase.keys for phrase in owner.phrases))):
                 self._index.setdefault(key, []).append(number)
         self._known: dict[str, dict[Ask, float]] = {}
 
@@ -68,6 +88,12 @@ class Matcher:
                 self._known[key] = found
         return found
 
+    def begins(self, word: str) -> bool:
+        """Whether a label of a field can begin with a word; filling words can."""
+        units = self._lexicon.read(word)
+        keys = {key for unit in units[:1] for key in _label_keys(unit)}
+        return not units or any(self._owners[n].ask is not None for key in keys for n in self._index.get(key, ()))
+
     def total(self, label: str) -> float:
         """How well a label names an amount of the whole document, asked for or not."""
         units = self._lexicon.units(tokens(label[-300:])[-_MOST_WORDS:])
@@ -75,20 +101,21 @@ class Matcher:
         return max((_strength(owner, windows) for owner in self._totals), default=0.0)
 
     def _match(self, units: Units) -> dict[Ask, float]:
-        numbers = sorted({n for key in _keys(units) for n in self._index.get(key, ())})
-        if not numbers:
+        numbers = {n for unit in units for key in _label_keys(unit) for n in self._index.get(key, ())}
+        owners = [self._owners[n] for n in sorted(numbers)]
+        if all(owner.ask is None for owner in owners):
             return {}
         windows = list(_windows(units))
-        strengths = {n: _strength(self._owners[n], windows) for n in numbers}
+        own = [(owner, _strength(owner, windows)) for owner in owners if owner.ask is not None]
         tops: dict[str, float] = {}
-        for n, strength in strengths.items():
-            group = self._owners[n].group
-            tops[group] = max(tops.get(group, 0.0), strength)
+        for owner, strength in own:
+            tops[owner.group] = max(tops.get(owner.group, 0.0), strength)
+        for owner in owners:  # the others only where they can take something away
+            if owner.ask is None and tops.get(owner.group, 0.0) > 0:
+                tops[owner.group] = max(tops[owner.group], _strength(owner, windows))
         scores: dict[Ask, float] = {}
-        for n, strength in strengths.items():
-            owner = self._owners[n]
-            behind = tops[owner.group] - strength
-            score = strength * max(0.2, 1 - _RIVALRY * behind)
+        for owner, strength in own:
+            score = strength * max(0.2, 1 - _RIVALRY * (tops[owner.group] - strength))
             if owner.ask is not None and score > _FAINT:
                 scores[owner.ask] = score
         return scores
@@ -103,38 +130,56 @@ def tail(text: str) -> str:
     return text[cut:].strip()
 
 
-def _windows(units: Units) -> Iterable[tuple[Units, float, frozenset[str]]]:
+def _windows(units: Units) -> Iterator[_Window]:
     """The label and its endings and beginnings, with what the words around them cost."""
     cost = 1.0
     for start in range(len(units)):
-        yield units[start:], cost, _keys(units[start:])
+        yield _window(units[start:], cost)
         cost *= _KNOWN_EXTRA if units[start].concepts else _UNKNOWN_EXTRA
     cost = _BEFORE
     for end in range(len(units) - 1, 0, -1):
         cost *= _KNOWN_EXTRA if units[end].concepts else _UNKNOWN_EXTRA
-        yield units[:end], cost, _keys(units[:end])
+        yield _window(units[:end], cost)
 
 
-def _strength(owner: _Owner, windows: Sequence[tuple[Units, float, frozenset[str]]]) -> float:
-    best = 0.0
-    for phrase, worth, wanted in owner.phrases:
-        for window, cost, keys in windows:
-            if worth * cost > best and not wanted.isdisjoint(keys):
-                best = max(best, worth * cost * alike(phrase, window))
-    return best
+def _window(units: Units, cost: float) -> _Window:
+    return _Window(units, cost, weigh(units), frozenset().union(*map(_label_keys, units)))
 
 
-def _keyed(
-    phrases: Iterable[tuple[Units, float]], worth: float
-) -> tuple[tuple[Units, float, frozenset[str]], ...]:
-    return tuple((units, worth * own, _keys(units)) for units, own in phrases)
+def _strength(owner: _Owner, windows: Sequence[_Window]) -> float:
+    """How well an owner's best phrase says a label; what can't be better is not looked at."""
+    best = _FAINT
+    for phrase in owner.phrases:
+        for window in windows:
+            limit = phrase.worth * window.cost
+            if limit <= best or phrase.keys.isdisjoint(window.keys):
+                continue
+            if limit * 2 * min(phrase.weight, window.weight) > best * (phrase.weight + window.weight):
+                best = max(best, limit * alike(phrase.units, window.units))
+    return best if best > _FAINT else 0.0
 
 
-def _keys(units: Units) -> frozenset[str]:
-    """Under what units are looked up: their concepts, and the start of a word for abbreviations."""
-    return frozenset(
-        key for unit in units for key in (*unit.concepts, unit.word, "=" + unit.word[:3])
+def _phrases(phrases: Iterable[tuple[Units, float]], worth: float = 1.0) -> tuple[_Phrase, ...]:
+    return tuple(
+        _Phrase(units, worth * own, weigh(units), frozenset().union(*map(_phrase_keys, units)))
+        for units, own in phrases
+        if units
     )
+
+
+def _phrase_keys(unit: Unit) -> frozenset[str]:
+    """Under what a phrase's unit is found: its word, its concepts, and its start for abbreviations.
+
+    Words are abbreviated only where one of the two is unknown: `u:` are the starts of unknown words
+    of labels, `k:` those of known ones.
+    """
+    start = unit.word[:3]
+    return frozenset((unit.word, f"u:{start}", *(unit.concepts or (f"k:{start}",))))
+
+
+def _label_keys(unit: Unit) -> frozenset[str]:
+    start = unit.word[:3]
+    return frozenset((unit.word, *(unit.concepts or ()), f"{'k' if unit.concepts else 'u'}:{start}"))
 
 
 def _group(kind: str) -> str:

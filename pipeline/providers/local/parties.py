@@ -23,6 +23,8 @@ _HEADING = re.compile(r"(?P<label>[^:\d]{2,40}?)\s*(?::\s*(?P<rest>\S.*)?)?$", r
 #: Words that a party's heading may have beside the party.
 _BESIDE = frozenset(("address", "name", "company", "delivery", "invoice", "own", "first", "person"))
 _PAIR = re.compile(r"[^:]{2,40}:\s*\S")
+#: Who wrote a document and whom it went to have their places on it, whatever they are called.
+_AS = {"sender": "seller", "recipient": "buyer"}
 _LONGEST_REGION = 14
 _HOST = re.compile(r"(?:@|://(?:www\.)?|(?<!/)www\.)([\w\-]{3,40})")
 
@@ -59,7 +61,7 @@ class Parties:
         """Names, addresses and numbers of the parties that are asked for."""
         asks = list(asks)
         for ask in asks:
-            role = ask.role or ("seller" if ask.meaning == "issuer" else "")
+            role = _AS.get(ask.role, ask.role) or ("seller" if ask.meaning == "issuer" else "")
             if ask.kind in _NAMES and role and _asks_name(ask):
                 yield from self._names(ask, role)
             elif ask.kind in _PARTS:
@@ -149,7 +151,7 @@ class Parties:
 def _asks_name(ask: Ask) -> bool:
     """Whether a field of a party asks for its name, not for a person or number of it."""
     every = frozenset().union(*(unit.concepts for unit in ask.own)) if ask.own else frozenset({"name"})
-    return bool(every & {"name", "company", "full", "seller"})
+    return bool(every & {"name", "company", "full"}) or not ask.own
 
 
 def _regions(layout: Layout, words: Lexicon) -> Iterator[Region]:
@@ -161,9 +163,14 @@ def _regions(layout: Layout, words: Lexicon) -> Iterator[Region]:
         first = None
         if match["rest"]:
             first = span_of(segment, match.start("rest"), len(segment.text))
-            if not any(char.isalpha() for char in first.text):
+            if not _is_name(first.text):
                 continue
         yield Region(role, segment, tuple(_under(segment, layout, words, first)), first)
+
+
+def _is_name(text: str) -> bool:
+    letters = sum(char.isalpha() for char in text)
+    return letters > 1 and sum(char.isdigit() for char in text) < letters
 
 
 def _heading_role(label: str, words: Lexicon) -> str:

@@ -11,14 +11,17 @@ from pipeline.providers.local.words import lexicon
 _PLACE = r"[^\W\d_a-z][^\W\d_]*[.'’]?(?:[ \-/.'’]{1,2}[^\W\d_]+[.'’]?){0,4}"
 #: 80333 München, D-63571 Gelnhausen, DE 12345 Berlin, 3500 MJ Utrecht, 75371 Paris Cedex 08, 1000-205 Lisboa.
 _CODE_FIRST = re.compile(
-    rf"(?:(?P<country>[A-Z]{{1,3}})[\- ])?(?P<code>\d{{4}} ?[A-Z]{{2}}|\d{{4}}-\d{{3}}|\d{{2}}-\d{{3}}|\d{{3}} \d{{2}}|\d{{4,5}})"
+    rf"(?:(?P<country>[A-Z]{{1,3}})[\- ])?(?P<code>\d{{4}} ?[A-Z]{{2}}\b|[A-Z]\d[\dW] ?[A-Z\d]{{4}}|\d{{4}}-\d{{3}}|\d{{2}}-\d{{3}}|\d{{3}} \d{{2}}|\d{{4,5}})"
     rf"[ ,]{{1,3}}(?P<city>{_PLACE})(?: Cedex(?: \d+)?)?"
 )
 #: Seattle, WA 98109-5210; Vancouver, BC V5K 0A1; London SW1A 1AA; Sydney NSW 2000; New Delhi - 110001.
 _CODE_LAST = re.compile(
     rf"(?P<city>{_PLACE})(?:,? (?P<state>[A-Z]{{2,3}}|[A-Z][a-z]+))?[ ,\-–]{{1,3}}"
-    r"(?P<code>\d{5}(?:-\d{4})?|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|\d{4}(?=$|,)|\d{6})(?![\d.])"
+    r"(?P<code>\d{5}(?:-\d{4})?|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|\d{4}(?=$|,)|(?<=[,\-–] )\d{6})"
+    r"(?![\d.])"
 )
+#: What English streets end in: a house number before it is no postcode.
+_ROAD = re.compile(r"\b(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|way|court|ct|place|pl|square|sq|hwy)\b", re.IGNORECASE)
 _BREAK = re.compile(r"\s*(?:[●•·|;]|\s[-–—]\s|,(?=\s))\s*")
 _LABEL = re.compile(r"^[^:\d]{2,30}:\s*(?=\S)")
 _STREET = re.compile(r"^[^:]{2,40}\d{1,5} ?[a-zA-Z]?$|^\d{1,5}[ ,]+[^\W\d]")
@@ -71,7 +74,7 @@ def _block(segment: Segment) -> Block | None:
         return None
     code = span_of(segment, offset + match.start("code"), offset + match.end("code"))
     city = span_of(segment, offset + match.start("city"), offset + match.end("city"))
-    parts = list(_parts(segment, offset + match.start())) or _row_parts(segment)
+    parts = _joined(list(_parts(segment, offset + match.start()))) or _row_parts(segment)
     lines = _above(segment)
     country = _country(segment, match, offset)
     if len(parts) >= 2:
@@ -104,7 +107,7 @@ def _other(match: re.Match[str], text: str) -> bool:
     rest = text[match.end() :].strip()
     bare = match["code"].isdigit() and not match["country"]
     year = bare and len(match["code"]) == 4 and match["code"][:2] in {"19", "20"}
-    short = len(match["city"]) < 3
+    short = len(match["city"]) < 3 or _ROAD.search(match["city"]) is not None
     return bool(year or short or (rest and rest[0] not in ",;-–(●•·|" and bare)) or bool(re.match(r"\d", rest))
 
 
@@ -119,6 +122,18 @@ def _parts(segment: Segment, end: int) -> Iterator[Span]:
         start = match.end()
     if segment.text[start:end].strip(" ,;-–●•·|"):
         yield span_of(segment, start, end)
+
+
+def _joined(parts: list[Span]) -> list[Span]:
+    """The parts with a street and its number as one, on whichever side of the comma it stands."""
+    for at in range(len(parts) - 1):
+        first, second = parts[at], parts[at + 1]
+        number = any(not any(char.isalpha() for char in part.text[1:]) for part in (first, second))
+        if number and first.segment is second.segment:
+            segment = first.segment
+            whole = span_of(segment, first.start - segment.start, second.end - segment.start)
+            return _joined([*parts[:at], whole, *parts[at + 2 :]])
+    return parts
 
 
 def _row_parts(segment: Segment) -> list[Span]:

@@ -17,7 +17,9 @@ from pipeline.values import Found
 #: Longer runs without a blank are no value of any kind.
 _LONGEST_WORD = 120
 _DECIMALS = re.compile(r"\d([.,])\d\d(?!\d|[.,]\d)")
+_AMOUNT = re.compile(r"\d{1,3}(?:[.,]?\d{3})*[.,]\d{1,2}")
 _NUMERIC_DATE = re.compile(r"(\d{1,2})\D{1,3}(\d{1,2})\D{1,3}\d{2,4}")
+_CLOCK = re.compile(r"hh:mm|24.?hour", re.IGNORECASE)
 _YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
 #: RFC 3339: nothing less is a JSON Schema date-time, and a zone that isn't printed is not made up.
 _INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
@@ -102,6 +104,8 @@ class Spans:
 
     def _sure_amount(self, found: Found[Decimal]) -> float:
         """How likely a number is an amount by its looks."""
+        if found.text[:1] == "0" and found.text[1:2].isdigit():
+            return 0.3  # a code
         sign = _DECIMALS.search(found.text)
         if sign and self.decimal and sign[1] != self.decimal:
             return 0.5
@@ -119,8 +123,9 @@ class Spans:
                 start = segment.start + match.start("code")
                 if not any(char.isdigit() for char in code) or len(code) > _LONGEST_WORD:
                     continue
-                if not _overlaps(taken.get(segment.page, ()), start, start + len(code)):
-                    sure = 0.5 if _DECIMALS.search(code) else 0.8 if len(code) < 3 or bracketed else 1.0
+                percent = segment.text[match.end("code") :].lstrip()[:1] == "%"
+                if not percent and not _overlaps(taken.get(segment.page, ()), start, start + len(code)):
+                    sure = 0.4 if _AMOUNT.fullmatch(code) else 0.8 if len(code) < 3 or bracketed else 1.0
                     yield Span(segment, start, start + len(code), code, code, sure)
 
     def _taken(self, kinds: Iterable[str]) -> dict[int, list[tuple[int, int]]]:
@@ -223,10 +228,11 @@ def _number(kind: str, value: Any) -> int | float | None:
 
 def _text(ask: Ask, value: Any, text: str) -> str:
     printed = " ".join(text.split())
+    told = str(ask.node.schema.get("description") or "")
     if isinstance(value, date):
         return value.isoformat() if ask.iso else printed
     if isinstance(value, time):
-        return value.isoformat() if ask.iso else printed
+        return value.strftime("%H:%M:%S" if value.second else "%H:%M") if _CLOCK.search(told) else printed
     if ask.kind in {"currency", "email", "url", "doi"}:
         return str(value)
     return printed

@@ -6,13 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline import values
-from pipeline.providers.local.asks import Ask
+from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.labelled import fit
 from pipeline.providers.local.layout import Layout, Segment, is_figure
 from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.postal import span_of
 from pipeline.providers.local.spans import Span, Spans
+from pipeline.providers.local.words import covers, lexicon
+from pipeline.schema import Node
 
 #: A header's cell names a column this well; a header has at least so many such columns.
 _NAMES, _FEWEST = 0.5, 2
@@ -36,34 +38,78 @@ class Header:
     last: int
 
     @property
+    def segments(self) -> list[Segment]:
+        """The cells that name columns."""
+        return [segment for segment, _ in self.cells.values()]
+
+    @property
     def score(self) -> float:
         """How well it names its columns, all together."""
         return sum(score for _, score in self.cells.values())
 
 
-class Tables:
-    """Finds the rows of one kind of table in a layout."""
+def read(layout: Layout, spans: Spans, plan: Plan, whole: Matcher) -> dict[str, list[dict[str, Claim]]]:
+    """The rows of each array of objects, by its pointer; a header belongs to the array that it fits best."""
+    tables = [Table(layout, spans, node, columns, whole) for node, columns in plan.tables]
+    headers = [table.headers() for table in tables]
+    owner: dict[int, float] = {}
+    for header in (header for found in headers for header in found):
+        for segment in header.segments:
+            owner[id(segment)] = max(owner.get(id(segment), 0.0), header.score)
+    rows = {}
+    for table, found in zip(tables, headers, strict=True):
+        own = [header for header in found if all(owner[id(s)] <= header.score for s in header.segments)]
+        rows[table.pointer] = table.rows(own)
+    return rows
 
-    def __init__(self, layout: Layout, spans: Spans, columns: Sequence[Ask], rows: Matcher, whole: Matcher) -> None:
+
+class Table:
+    """One array of objects, and how its rows are found in a layout."""
+
+    def __init__(self, layout: Layout, spans: Spans, node: Node, columns: Sequence[Ask], whole: Matcher) -> None:
+        self.pointer = node.pointer
+        self._name = lexicon().read_name(node.name)
         self._layout = layout
         self._decimal = spans.decimal
         self._day_first = spans.day_first[0]
         self._columns = columns
-        self._rows = rows
+        self._rows = Matcher(columns, lexicon(), "row")
         self._whole = whole
 
-    def rows(self) -> list[dict[str, Claim]]:
-        """The items of the table whose header fits best, over all pages where it is repeated."""
-        headers = [header for number in range(len(self._layout.rows)) if (header := self._header(number))]
-        if not headers:
-            return []
-        best = max(headers, key=lambda header: header.score)
-        asked = set(best.cells)
+    def headers(self) -> list[Header]:
+        """Every header that names enough of the columns."""
+        rows = self._layout.rows
+        return [header for number in range(len(rows)) if (header := self._header(number)) is not None]
+
+    def rows(self, headers: Sequence[Header]) -> list[dict[str, Claim]]:
+        """The items under the header that fits best, wherever it is repeated; else lines like `VAT 7 % 3.50`."""
+        best = max(headers, key=lambda header: header.score, default=None)
         found: list[dict[str, Claim]] = []
         for header in headers:
-            if set(header.cells) == asked and header.score >= 0.85 * best.score:
+            if best is not None and set(header.cells) == set(best.cells) and header.score >= 0.85 * best.score:
                 found += self._items(header)
-        return found[:_MOST_ROWS]
+        return (found or list(self._lines()))[:_MOST_ROWS]
+
+    def _lines(self) -> Iterator[dict[str, Claim]]:
+        """Lines that say the array's name, a percentage and amounts: the summary of taxes, of discounts."""
+        rate = next((ask for ask in self._columns if ask.kind == "percent"), None)
+        amounts = [ask for ask in self._columns if ask.kind == "money"]
+        amounts.sort(key=lambda ask: any("net" in unit.concepts for unit in ask.own))
+        if rate is None or not amounts:
+            return
+        for row in self._layout.rows:
+            text = " ".join(segment.text for segment in row)
+            if len(text) > 120 or "%" not in text or covers(self._name, lexicon().read(text)) < 0.9:
+                continue
+            percents = [(s, f) for s in row for f in values.find_percentages(s.text)]
+            sums = [(s, f) for s in row for f in values.find_numbers(s.text, decimal=self._decimal) if not f.percent]
+            if len(percents) != 1 or not 1 <= len(sums) <= len(amounts):
+                continue
+            made: dict[str, Claim] = {}
+            for ask, (segment, found) in [(rate, percents[0]), *zip(amounts, reversed(sums), strict=False)]:
+                for claim in claims_of(ask, span_found(segment, found), 0.7):
+                    made[ask.pointer] = claim
+            yield made
 
     def _header(self, number: int) -> Header | None:
         """The header that begins in a row, if one does."""
@@ -123,10 +169,13 @@ class Tables:
         if key is None:
             return
         anchors = [segment for segment in placed[key] if self._cell(key, segment, 1.0) is not None]
+        found = []
         for number, anchor in enumerate(anchors):
             until = anchors[number + 1].box[1] if number + 1 < len(anchors) else float("inf")
-            row = self._row(header, placed, anchor, until)
-            if len(row) >= min(_FEWEST, len(header.cells)):
+            found.append(self._row(header, placed, anchor, until))
+        usual = sorted(map(len, found))[len(found) // 2] if found else 0
+        for row in found:
+            if len(row) >= max(min(_FEWEST, len(header.cells)), 0.6 * usual):  # not a sum carried over
                 yield _checked(row)
 
     def _body(self, header: Header) -> Iterator[Segment]:
@@ -187,6 +236,17 @@ class Tables:
                 return claim
         return None
 
+    def _whole_text(self, segment: Segment) -> Span:
+        """A cell's text with the lines that it goes on in, where they follow it in the page's text, too."""
+        text = self._layout.pages[segment.page].text
+        last = segment
+        while (below := last.below) is not None and len(text[segment.start : below.end]) < 400:
+            tight = below.box[1] - last.box[3] < 0.35 * last.size and abs(below.box[0] - segment.box[0]) < 2
+            if not tight or is_figure(below.text) or text[last.end : below.start].strip():
+                break
+            last = below
+        return Span(segment, segment.start, last.end, text[segment.start : last.end], text[segment.start : last.end])
+
     def _spans_in(self, ask: Ask, segment: Segment) -> Iterator[Span]:
         found: Sequence[values.Found[Any]] = ()
         if ask.kind in _FIGURES:
@@ -194,12 +254,16 @@ class Tables:
         elif ask.kind == "date":
             found = values.find_dates(segment.text, day_first=self._day_first)
         else:
-            fitted = fit(ask, span_of(segment, 0, len(segment.text)))
+            fitted = fit(ask, self._whole_text(segment) if ask.kind == "text" else span_of(segment, 0, len(segment.text)))
             if fitted is not None:
                 yield fitted
         for one in found:
-            start = segment.start + one.start
-            yield Span(segment, start, segment.start + one.end, one.text, one.value)
+            yield span_found(segment, one)
+
+
+def span_found(segment: Segment, found: values.Found[Any]) -> Span:
+    """What was found in a segment's text, as a span of its page."""
+    return Span(segment, segment.start + found.start, segment.start + found.end, found.text, found.value)
 
 
 def _apart(row: Sequence[Segment], other: Sequence[Segment]) -> float:

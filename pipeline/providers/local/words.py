@@ -224,25 +224,29 @@ def alike(phrase: Sequence[Unit], label: Sequence[Unit]) -> float:
     left = list(label)
     shared, telling = 0.0, False
     for unit in phrase:
-        best, other = 0.0, None
-        for candidate in left:
+        best, at = 0.0, -1
+        for number, candidate in enumerate(left):
             same = _same(unit, candidate)
             if same > best:
-                best, other = same, candidate
-        if other is not None:
-            left.remove(other)
-            shared += best * (unit.weight + other.weight) / 2
+                best, at = same, number
+        if best:
+            shared += best * (unit.weight + left.pop(at).weight) / 2
             telling = telling or unit.weight > _GENERAL
-    whole = sum(unit.weight for unit in phrase) + sum(unit.weight for unit in label)
+    whole = weigh(phrase) + weigh(label)
     if not telling and any(unit.weight > _GENERAL for unit in phrase):
         shared *= _GENERAL  # `Nr.` alone names no invoice number
     return 2 * shared / whole if whole else 0.0
 
 
+def weigh(units: Iterable[Unit]) -> float:
+    """The weight of units, all together."""
+    return sum(unit.weight for unit in units)
+
+
 def covers(phrase: Sequence[Unit], label: Iterable[Unit]) -> float:
     """The share of a phrase, by weight, that stands somewhere in a longer text."""
     units = list(label)
-    whole = sum(unit.weight for unit in phrase)
+    whole = weigh(phrase)
     found = sum(unit.weight * max((_same(unit, other) for other in units), default=0.0) for unit in phrase)
     return found / whole if whole else 0.0
 
