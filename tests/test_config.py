@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Call, Keys, budget, find_file, plan, resolve
 from pipeline.config.file import json_schema, parse
-from pipeline.errors import ConfigError, FieldsiftError, SetupError
+from pipeline.errors import ConfigError, FieldsiftError, SetupError, UsageError
 from pipeline.providers import Endpoint
 
 FILE = """\
@@ -200,7 +200,9 @@ def test_thinking_that_the_model_lacks_is_refused_before_anything_is_sent(projec
     (project / "pipeline.toml").write_text(
         FILE.replace('thinking = "high"', 'thinking = "minimal"')
     )
-    with pytest.raises(ConfigError, match="no thinking level 'minimal', only low, medium, high"):
+    with pytest.raises(
+        UsageError, match="stage careful: .* no thinking level 'minimal': its levels are low"
+    ):
         plan({}, Call(project / "pipeline.toml"))
 
 

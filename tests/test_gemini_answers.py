@@ -180,7 +180,7 @@ def test_nobody_there_is_unreachable_and_not_billed() -> None:
     with Server() as server:
         closed = server.url
     for url in (closed, "http://nowhere.invalid"):
-        (failure,) = ask(endpoint(url))
+        (failure,) = ask(endpoint(url), times=Timeouts(connect=2))
         assert isinstance(failure, Transient)
         assert (failure.reason, failure.billed) == ("unreachable", False)
         assert url in str(failure)

@@ -286,11 +286,11 @@ def test_an_empty_password_opens_and_the_part_needs_none() -> None:
 
 def test_a_password_that_is_needed_is_asked_for() -> None:
     """By the reason and by a sentence that says the way out."""
-    error = refusal(changed(pdf(text_at(50, 700, "hidden")), password="pw"))  # noqa: S106, it is the test's own
+    error = refusal(changed(pdf(text_at(50, 700, "hidden")), password="pw"))
     assert error.reason == "encrypted"
     assert "password" in str(error)
     with pytest.raises(LoadError, match="password"):
-        loader.draw(changed(pdf(b""), password="pw"), 1, 72)  # noqa: S106
+        loader.draw(changed(pdf(b""), password="pw"), 1, 72)
 
 
 def test_attached_files_are_not_pages_but_are_said() -> None:

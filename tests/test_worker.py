@@ -1,6 +1,7 @@
 """Child processes that read documents: limits, faults, cancelling, and answers that can't be trusted."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -29,7 +30,7 @@ PDF = pdf(
     text_at(50, 700, "Total 12.50"), fields=(widget("Tx", "50 600 250 620", "/T (name) /V (Ann)"),)
 )
 linux = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="reads /proc, which only Linux has"
+    not sys.platform.startswith("linux"), reason="uses what only Linux has: /proc, pidfd"
 )
 
 
@@ -50,13 +51,18 @@ async def outcome(loaders: Loaders, name: str, content: bytes) -> str:
     try:
         return (await loaders.load(name, content)).pages[0].text
     except LoadError as error:
-        assert error.reason in wire.REASONS
-        return error.reason
+        return error.reason if error.reason in wire.REASONS else f"unknown: {error.reason}"
 
 
 def pids(loaders: Loaders) -> list[int]:
     """The process ids of the children that live."""
     return [child._process.pid for child in loaders._children]
+
+
+async def started(loaders: Loaders, task: asyncio.Task[Any]) -> None:
+    """Wait until a child works for a task."""
+    while not pids(loaders) and not task.done():  # noqa: ASYNC110, what is waited for happens in a thread
+        await asyncio.sleep(0)
 
 
 class Scripted(Loaders):
@@ -129,7 +135,7 @@ def test_a_child_has_no_environment_and_hard_limits() -> None:
             ).read_text()
 
     environment, limits = run(work())
-    assert environment.replace(b"LC_CTYPE=C.UTF-8\0", b"") == b""
+    assert environment == b""
     found = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
     assert found["Max address space"] == [str(700 << 20)] * 2
     assert found["Max file size"] == ["0", "0"]
@@ -237,7 +243,7 @@ def test_a_document_that_ruins_its_child_is_a_load_error(
     """Each way to go wrong has its reason; nothing hangs, nothing is tried more than twice."""
 
     async def work() -> tuple[str, list[int]]:
-        async with Scripted(script, Limits(wall=1.5)) as loaders:
+        async with Scripted(script, Limits(wall=0.5 if reason == "timeout" else 30)) as loaders:
             found = await outcome(loaders, "a.txt", b"x" * 200_000)
             assert loaders.started == starts
             return found, pids(loaders)
@@ -245,23 +251,22 @@ def test_a_document_that_ruins_its_child_is_a_load_error(
     assert run(work()) == (reason, [])
 
 
-GOOD = "message, content = read(); write({'found': {'pages': [{'text': 2, 'words': 0, 'size': [0, 0], 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}, 'holds': 1}, b'ok')\n"
+ANSWER = "write({'found': {'pages': [{'text': 2, 'words': 0, 'size': [0, 0], 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}, 'holds': 1}, b'ok')\n"
 
 
 def test_a_child_that_fails_after_other_documents_gets_a_second_opinion() -> None:
     """What it read before may be to blame; a document that ruins a fresh child as well is."""
+    once = "message, content = read()\nif content == b'evil': os._exit(1)\n" + ANSWER
+    script = once + "message, content = read()\nos._exit(1)"
 
-    async def work() -> tuple[list[str], int]:
-        async with Scripted(
-            GOOD + "read(); os._exit(1)"
-            if False
-            else GOOD + "message, content = read(); os._exit(1)"
-        ) as loaders:
-            return [await outcome(loaders, "a.txt", b"x") for _ in range(3)], loaders.started
+    async def work() -> list[tuple[str, int]]:
+        async with Scripted(script) as loaders:
+            return [
+                (await outcome(loaders, "a.txt", text), loaders.started)
+                for text in (b"fine", b"fine", b"evil")
+            ]
 
-    texts, started = run(work())
-    assert texts == ["ok", "ok", "ok"]
-    assert started == 3
+    assert run(work()) == [("ok", 1), ("ok", 2), ("crashed", 3)]
 
 
 @pytest.mark.parametrize(
@@ -319,17 +324,15 @@ def test_what_a_child_says_is_shown_clean_and_short() -> None:
     assert "SECRET" not in str(error)
 
 
+@linux
 def test_a_cancelled_load_ends_its_child_and_the_next_one_works() -> None:
     """No child is left that still thinks about the last question."""
 
     async def work() -> tuple[str, int]:
-        script = (
-            "message, content = read()\nif start == 1: time.sleep(100)\n" + GOOD.partition(";")[2]
-        )
+        script = "read()\nif start == 1: time.sleep(100)\n" + ANSWER
         async with Scripted(script) as loaders:
             task = asyncio.create_task(loaders.load("a.txt", b"x"))
-            while not pids(loaders):
-                await asyncio.sleep(0)
+            await started(loaders, task)
             (pid,) = pids(loaders)
             handle = os.pidfd_open(pid)
             task.cancel()
@@ -348,8 +351,7 @@ def test_closing_ends_what_is_under_way() -> None:
     async def work() -> tuple[str, list[int]]:
         loaders = Scripted("read(); time.sleep(100)")
         task = asyncio.create_task(outcome(loaders, "a.txt", b"x"))
-        while not pids(loaders):
-            await asyncio.sleep(0)
+        await started(loaders, task)
         await loaders.aclose()
         return await task, pids(loaders)
 
@@ -423,7 +425,10 @@ def test_bombs_go_off_in_the_child_alone(name: str, content: bytes, reasons: set
 
 
 @settings(
-    max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
 def test_files_changed_at_random_are_documents_or_load_errors(
@@ -443,7 +448,7 @@ def test_files_changed_at_random_are_documents_or_load_errors(
     max_examples=3000,
     deadline=None,
     phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
 def test_thousands_of_changed_files(one_child: Loaders, data: st.DataObject) -> None:
@@ -472,10 +477,8 @@ JSON = st.recursive(
 @given(JSON, st.binary(max_size=60))
 def test_no_answer_hurts_the_parent(found: object, tail: bytes) -> None:
     """Whatever JSON and bytes come, it is a Document or Garbage."""
-    try:
+    with contextlib.suppress(wire.Garbage):
         assert isinstance(wire.unpack(found, tail, FILE), Document)
-    except wire.Garbage:
-        pass
 
 
 def test_an_answer_changed_in_any_one_place_is_checked() -> None:
@@ -535,7 +538,8 @@ def test_a_reader_that_raises_is_an_answer() -> None:
         module: Any = Reader(error)
         reply, tail = worker.answer(module, {"do": "load", "media_type": "x"}, b"")
         assert not tail
-        return reply["refused"]
+        refused: list[str] = reply["refused"]
+        return refused
 
     assert answered(LoadError("damaged", "so it is")) == ["damaged", "so it is"]
     assert answered(MemoryError())[0] == "too_much_memory"
@@ -551,7 +555,6 @@ def test_a_frame_is_read_as_it_was_written() -> None:
     assert wire.read_frame(stream_of) is None
     assert json.loads(pieces[wire.HEADER.size : -6]) == {"a": "ü\ud800"}
     assert wire.lengths(pieces[: wire.HEADER.size])[1] == 6
-    assert worker._write(io.BytesIO(), {}, b"") is None
 
 
 # -- the corpus ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import catalogue
 from pipeline.config.keys import WELL_KNOWN_KEYS, Keys, cache_folder, keys, resolve
 from pipeline.errors import ConfigError, UsageError
-from pipeline.providers import Endpoint
+from pipeline.providers import Endpoint, check
 from pipeline.schema import Schema, shipped_names
 from pipeline.stages import Stage
 
@@ -173,7 +173,7 @@ class _Answering:
             self.notes.append(note)
         self.endpoints[endpoint.name] = endpoint
         self.prices[endpoint.name] = _price(endpoint, named)
-        _check(stage, endpoint)
+        check(stage, endpoint)
         return stage.on(endpoint.name)
 
 
@@ -255,20 +255,6 @@ def _with_defaults(stage: Stage, named: "ModelTable") -> Stage:
     return replace(
         stage, **{name: value for name, value in defaults.items() if getattr(stage, name) is None}
     )
-
-
-def _check(stage: Stage, endpoint: Endpoint) -> None:
-    """Refuse, before anything is sent, what the model is known not to take."""
-    model = catalogue.find(endpoint.provider, endpoint.model)
-    if (
-        stage.thinking
-        and model
-        and model.thinking is not None
-        and stage.thinking not in model.thinking
-    ):
-        raise ConfigError(
-            f"stage {stage.name}: {endpoint.model} has no thinking level {stage.thinking!r}, only {', '.join(model.thinking) or 'none'}"
-        )
 
 
 def _price(endpoint: Endpoint, named: "ModelTable | None") -> catalogue.Price | None:

@@ -183,6 +183,7 @@ class Job:
 
     @contextlib.contextmanager
     def holding(self, child: Child) -> Iterator[Child]:
+        """Let a child work for this call; it is killed if the call is, or was, cancelled."""
         with self._lock:
             self._child = child
             if self.cancelled:
@@ -194,6 +195,7 @@ class Job:
                 self._child = None
 
     def cancel(self) -> None:
+        """End the child that works for this call."""
         with self._lock:
             self.cancelled = True
             if self._child is not None:

@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 from pipeline.document import Document, Part
 from pipeline.errors import UsageError
 from pipeline.schema import Schema
-from pipeline.stages import MediaResolution, Thinking
+from pipeline.stages import MediaResolution, Stage, Thinking
 
-#: name -> module with `open_provider(endpoint) -> Provider`; a new provider is a module and a line here.
+#: name -> module with `open_provider(endpoint) -> Provider` and `check(stage, model)`; a new provider is a module and a line here.
 PROVIDERS = {
     "gemini": "pipeline.providers.gemini",
     "local": "pipeline.providers.local",
@@ -175,6 +175,19 @@ class Provider(Protocol):
         ...
 
 
+def check(stage: Stage, endpoint: Endpoint) -> None:
+    """Refuse, before anything is sent, settings that the model is known not to take.
+
+    Raises:
+        UsageError: names the setting, and what the model takes.
+
+    """
+    try:
+        _module(endpoint).check(stage, endpoint.model)
+    except UsageError as error:
+        raise UsageError(f"stage {stage.name}: {error}") from None
+
+
 def open_provider(endpoint: Endpoint) -> Provider:
     """The provider of an endpoint.
 
@@ -182,9 +195,13 @@ def open_provider(endpoint: Endpoint) -> Provider:
         UsageError: there is no provider of that name.
 
     """
+    provider: Provider = _module(endpoint).open_provider(endpoint)
+    return provider
+
+
+def _module(endpoint: Endpoint) -> Any:
     if endpoint.provider not in PROVIDERS:
         raise UsageError(
             f"no provider {endpoint.provider!r}; there are {', '.join(sorted(PROVIDERS))}"
         )
-    provider: Provider = import_module(PROVIDERS[endpoint.provider]).open_provider(endpoint)
-    return provider
+    return import_module(PROVIDERS[endpoint.provider])

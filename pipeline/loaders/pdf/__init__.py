@@ -14,6 +14,8 @@ from pipeline.loaders.pdf import forms, words
 
 #: A drawn page has at most this many points; a sheet of A2 at 150 dpi has 8.7 million.
 MAX_PIXELS = 25_000_000
+#: Points beyond which the side of a page is an error of the file.
+_WIDEST = 1e6
 #: Warnings of one kind that are written out.
 _NAMED = 20
 
@@ -195,7 +197,7 @@ def _attempt(content: bytes) -> _Attempt:
 def _sheet(page: Any) -> wire.Sheet:
     left, bottom, right, top = page.get_bbox()
     view = words.View(left, bottom, right - left, top - bottom, page.get_rotation() // 90)
-    if view.width <= 0 or view.height <= 0:
+    if not (0 < view.width < _WIDEST and 0 < view.height < _WIDEST):
         raise LoadError("damaged", "a page without a size")
     text, found = words.read(page, view)
     text, fields = forms.read(page, view, text, found)

@@ -24,6 +24,8 @@ _CLEAN = {
     **dict.fromkeys([*range(1, 9), 11, *range(14, 32), *range(127, 133), *range(134, 160)], " "),
     **dict.fromkeys([0, *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], UNKNOWN),
 }
+#: No letter is higher, in points; a size that is no number becomes this too.
+_HUGE = 1e6
 Box = tuple[int, int, int, int]
 
 
@@ -57,22 +59,28 @@ class View:
         def place(x0: float, y0: float, x1: float, y1: float) -> Box | None:
             if swapped:
                 x0, y0, x1, y1 = y0, x0, y1, x1
-            left, right = int((x0 - from_x) * scale_x + 0.5), int((x1 - from_x) * scale_x + 0.5)
-            top, bottom = int((y1 - from_y) * scale_y + 0.5), int((y0 - from_y) * scale_y + 0.5)
+            left, right = (x0 - from_x) * scale_x, (x1 - from_x) * scale_x
+            top, bottom = (y1 - from_y) * scale_y, (y0 - from_y) * scale_y
             if not forward_x:
                 left, right = right, left
             if forward_y:
                 top, bottom = bottom, top
-            if (
-                left >= right
-                or top >= bottom
-                or left >= unit
-                or top >= unit
-                or right <= 0
-                or bottom <= 0
+            # Said so that a number that is none (NaN) isn't seen either.
+            if not (
+                left < right
+                and left < unit
+                and right > 0
+                and top < bottom
+                and top < unit
+                and bottom > 0
             ):
                 return None
-            return max(left, 0), max(top, 0), min(right, unit), min(bottom, unit)
+            return (
+                int(max(0.0, left) + 0.5),
+                int(max(0.0, top) + 0.5),
+                int(min(unit, right) + 0.5),
+                int(min(unit, bottom) + 0.5),
+            )
 
         return place
 
@@ -191,7 +199,7 @@ def _boxes(
             left, bottom, right, top = _ink(textpage, first, last)
             size = top - bottom
         box = place(left, bottom, right, top)
-        return None if box is None else (*box, int(abs(size) * wire.SIZE_UNIT))
+        return None if box is None else (*box, int(min(_HUGE, abs(size)) * wire.SIZE_UNIT))
 
     return box_of
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.errors import ReplyError
 from pipeline.providers import Endpoint, Hint, Provider, Reply, Request, Usage
 from pipeline.schema import Schema
+from pipeline.stages import Stage
 
 
 class Local:
@@ -49,11 +50,17 @@ class Local:
             hints = tuple(Hint(**hint) for hint in answer["hints"])
             text = json.dumps(answer["data"], ensure_ascii=False)
         except (ValueError, LookupError, TypeError) as error:
-            raise ReplyError("not_an_answer", "this is not an answer of the local engine") from error
+            raise ReplyError(
+                "not_an_answer", "this is not an answer of the local engine"
+            ) from error
         return Reply(text, hints=hints, model="local")
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def check(stage: Stage, model: str) -> None:
+    """Nothing to refuse: settings that are meant for models change nothing here."""
 
 
 def open_provider(endpoint: Endpoint) -> Provider:

@@ -120,7 +120,7 @@ def _ticked_fields(ask: Ask, slots: Sequence[Slot]) -> Iterator[Claim]:
         for text, worth in slot.labels:
             label = fold(text).text
             for form, option in said.items():
-                if form and (label == form or label.startswith(form + " ")):
+                if form and (label == form or label.startswith(f"{form} ") or label.endswith(f" {form}")):
                     yield Claim(ask, option, slot.page, 0, 0, slot.field.label or text, worth * _TICKED)
 
 

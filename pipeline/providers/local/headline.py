@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
-from pipeline.providers.local.layout import Layout, Segment, is_figure
+from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.spans import Span
 
 #: Type this much bigger than the text's is a headline.
@@ -82,7 +82,7 @@ def _is_part(part: str, told: frozenset[str], ask: Ask) -> bool:
 def _title_lines(page: Sequence[Segment], layout: Layout) -> tuple[tuple[Segment, ...], float]:
     """The lines of the biggest type near the top; without sizes, the first line of words."""
     height = layout.heights[page[0].page] if page else 0.0
-    top = [s for s in page if s.box[1] < 0.5 * height and len(s.text.split()) > 1 and not is_figure(s.text)]
+    top = [s for s in page if s.box[1] < 0.5 * height and len(s.text.split()) > 1 and not s.figure]
     big = [s for s in top if s.size >= _BIG * layout.body]
     if not big:
         first = [s for s in top[:3] if len(s.text) < 200]

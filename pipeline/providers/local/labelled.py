@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim, claims_of
-from pipeline.providers.local.layout import Layout, Segment, is_blank, is_figure
+from pipeline.providers.local.layout import Layout, Segment, is_blank
 from pipeline.providers.local.matcher import Matcher, tail
 from pipeline.providers.local.parties import OWNED, Parties
 from pipeline.providers.local.spans import Span, Spans
@@ -26,6 +26,7 @@ _CLEAR = 0.8
 _FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"\S+")
 _MOST_PREFIX = 5
+_TITLE_ROWS = 12
 
 
 class Labelled:
@@ -63,6 +64,8 @@ class Labelled:
 
     def _in_role(self, ask: Ask, segment: Segment, label: str) -> float:
         """What the region of a party does to a label in it: `Name:` is the seller's under `Seller`."""
+        if ask.kind == "title" and segment.row > _TITLE_ROWS:
+            return 0.5  # below, `Title:` is a person's
         role = self._parties.role_at(segment)
         if ask.role:
             if role:
@@ -78,7 +81,7 @@ class Labelled:
         inline = next((text for text in (tail(before), _head(before)) if lexicon().read(text)), "")
         if inline:
             yield inline, _INLINE
-            if segment.left is not None and not is_figure(segment.left.text):
+            if segment.left is not None and not segment.left.figure:
                 yield f"{tail(segment.left.text)} {inline}", _LEFT
             if segment.text[: span.start - segment.start].rstrip().endswith(":"):
                 return
@@ -101,7 +104,7 @@ class Labelled:
             if other is None:
                 return None
             for label in (tail(other.text), _head(other.text)):
-                if not is_figure(other.text) and lexicon().read(label):
+                if not other.figure and lexicon().read(label):
                     return label, worth
             worth, other = _ROW, other.left
         return None
@@ -113,17 +116,17 @@ class Labelled:
         while at is not None and at not in self._headers and len(chain) < 200:
             chain.append(at)
             at = at.above
-            if at is not None and not is_figure(at.text):
+            if at is not None and not at.figure:
                 break
         if at is None:
             header = ""
-        elif at in self._headers and chain and is_figure(at.text):
+        elif at in self._headers and chain and at.figure:
             header = self._headers[at]
         else:
             header = tail(at.text)
             over = at.above
             close = over is not None and at.box[1] - over.box[3] < 0.7 * at.size
-            if over is not None and close and not is_figure(over.text) and ":" not in over.text:
+            if over is not None and close and not over.figure and ":" not in over.text:
                 header = f"{over.text[-60:]} {header}"
         for one in chain:
             self._headers[one] = header

@@ -37,7 +37,7 @@ _BLANK = re.compile(r"[\s|.…_\-–—=:+*~#]*")
 class Segment:
     """One run of words: `text == page.text[start:end]`, its place in points, its neighbours.
 
-    `left`/`right` stand in the same row, `above`/`below` overlap it sideways within a few lines.
+    `figure` says that it is a number, an amount, a date in digits. `left`/`right` stand in the same row, `above`/`below` overlap it sideways within a few lines.
     `row` counts the rows of the document; `size` is the height of its words.
     """
 
@@ -47,6 +47,7 @@ class Segment:
     text: str
     box: Box
     size: float
+    figure: bool = False
     row: int = 0
     left: "Segment | None" = None
     right: "Segment | None" = None
@@ -165,7 +166,8 @@ def _segment(page: Page, run: Sequence[tuple[Word, Box]]) -> Segment:
     box = (boxes[0][0], min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
     start, end = run[0][0].start, run[-1][0].end
     sizes = sorted(word.size or b[3] - b[1] for word, b in run)
-    return Segment(page.number, start, end, page.text[start:end], box, sizes[len(sizes) // 2])
+    text = page.text[start:end]
+    return Segment(page.number, start, end, text, box, sizes[len(sizes) // 2], _is_figure(text))
 
 
 def _rows_of_text(page: Page) -> list[list[Segment]]:
@@ -261,8 +263,7 @@ def _overlapping(segment: Segment, row: Sequence[Segment]) -> Segment | None:
     return best
 
 
-def is_figure(text: str) -> bool:
-    """Whether a text is a number, an amount, a date in digits: more digits than letters, few words."""
+def _is_figure(text: str) -> bool:
     digits = sum(char.isdigit() for char in text[:80])
     letters = sum(char.isalpha() for char in text[:80])
     return 0 < digits >= letters and letters <= 3

@@ -232,7 +232,8 @@ def _sender(block: Block, layout: Layout, hosts: set[str]) -> float:
     known = block.name is not None and _in_host(block.name.text, hosts)
     around = [s for s in (block.postal.below, block.postal.right) if s is not None]
     contact = any(re.search(r"\bTel|\bFon|@|www\.|IBAN|USt|VAT|phone", s.text, re.IGNORECASE) for s in around)
-    return 0.3 * block.inline + 0.2 * low + 0.2 * company + 0.3 * known + 0.2 * contact
+    head = block.top.box[1] < 0.13 * height
+    return 0.3 * block.inline + 0.25 * head + 0.2 * low + 0.2 * company + 0.3 * known + 0.2 * contact
 
 
 def _company(segment: Segment, words: Lexicon) -> Span | None:

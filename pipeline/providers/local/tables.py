@@ -9,7 +9,7 @@ from pipeline import values
 from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.labelled import fit
-from pipeline.providers.local.layout import Layout, Segment, is_figure
+from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.postal import span_of
 from pipeline.providers.local.spans import Span, Spans
@@ -18,6 +18,9 @@ from pipeline.schema import Node
 
 #: A header's cell names a column this well; a header has at least so many such columns.
 _NAMES, _FEWEST = 0.5, 2
+#: At least this share of the columns that are asked for; and so many of the header's other cells.
+_SHARE = 0.35
+_LONGEST_CELL = 60
 #: A line below a table that says one of the document's totals this well ends it.
 _ENDS = 0.8
 #: A header may have this many lines; a table ends at a gap of so many line heights.
@@ -29,7 +32,7 @@ _FIGURES = frozenset(("money", "number", "percent", "year"))
 _CENT = Decimal("0.02")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Header:
     """The cells that name columns, with how well, and the last row of the header."""
 
@@ -51,16 +54,38 @@ class Header:
 def read(layout: Layout, spans: Spans, plan: Plan, whole: Matcher) -> dict[str, list[dict[str, Claim]]]:
     """The rows of each array of objects, by its pointer; a header belongs to the array that it fits best."""
     tables = [Table(layout, spans, node, columns, whole) for node, columns in plan.tables]
-    headers = [table.headers() for table in tables]
-    owner: dict[int, float] = {}
+    bands = list(_bands(layout)) if tables else []
+    headers = [[header for band in bands if (header := table.header(band)) is not None] for table in tables]
+    claimed: dict[Segment, list[float]] = {}
     for header in (header for found in headers for header in found):
         for segment in header.segments:
-            owner[id(segment)] = max(owner.get(id(segment), 0.0), header.score)
+            claimed.setdefault(segment, []).append(header.score)
     rows = {}
     for table, found in zip(tables, headers, strict=True):
-        own = [header for header in found if all(owner[id(s)] <= header.score for s in header.segments)]
-        rows[table.pointer] = table.rows(own)
+        rows[table.pointer] = table.rows([header for header in found if _owns(header, claimed)])
     return rows
+
+
+def _owns(header: Header, claimed: dict[Segment, list[float]]) -> bool:
+    """Whether no other array fits a header as well: a table that several could hold is nobody's."""
+    for segment in header.segments:
+        scores = claimed[segment]
+        if max(scores) > header.score or scores.count(header.score) > 1:
+            return False
+    return True
+
+
+def _bands(layout: Layout) -> Iterator[list[list[Segment]]]:
+    """Groups of rows that can be headers: several short texts, no figures, no gaps."""
+    for number, first in enumerate(layout.rows):
+        band: list[list[Segment]] = []
+        for row in layout.rows[number : number + _HEADER_LINES]:
+            if any(segment.figure for segment in row) or (band and _apart(band[-1], row) > 1.0):
+                break
+            band.append(row)
+        short = sum(len(segment.text) <= _LONGEST_CELL for row in band for segment in row)
+        if band and short >= _FEWEST and any(len(segment.text) <= _LONGEST_CELL for segment in first):
+            yield band
 
 
 class Table:
@@ -75,11 +100,6 @@ class Table:
         self._columns = columns
         self._rows = Matcher(columns, lexicon(), "row")
         self._whole = whole
-
-    def headers(self) -> list[Header]:
-        """Every header that names enough of the columns."""
-        rows = self._layout.rows
-        return [header for number in range(len(rows)) if (header := self._header(number)) is not None]
 
     def rows(self, headers: Sequence[Header]) -> list[dict[str, Claim]]:
         """The items under the header that fits best, wherever it is repeated; else lines like `VAT 7 % 3.50`."""
@@ -111,9 +131,8 @@ class Table:
                     made[ask.pointer] = claim
             yield made
 
-    def _header(self, number: int) -> Header | None:
-        """The header that begins in a row, if one does."""
-        band = self._band(number)
+    def header(self, band: Sequence[Sequence[Segment]]) -> Header | None:
+        """The header that begins in the first of some rows, if it names enough of the columns."""
         cells: dict[Ask, tuple[Segment, float]] = {}
         scored = sorted(
             ((score, -i, -j, segment, ask) for i, (segment, scores) in enumerate(self._named(band)) for j, (ask, score) in enumerate(scores.items())),
@@ -125,28 +144,19 @@ class Table:
             if ask not in cells and id(segment) not in used and score >= _NAMES:
                 cells[ask] = (segment, score)
                 used.add(id(segment))
-        first = {id(segment) for segment in self._layout.rows[number]}
-        if len(cells) < min(_FEWEST, len(self._columns)) or not first & used:
+        if not any(id(segment) in used for segment in band[0]):
             return None
         last = max(segment.row for segment, _ in cells.values())
         others = [s for row in band if row[0].row <= last for s in row if id(s) not in used]
-        return Header(cells, others, last)
-
-    def _band(self, number: int) -> list[list[Segment]]:
-        """The rows from one on that can be one header: no figures, no gaps."""
-        band: list[list[Segment]] = []
-        for row in self._layout.rows[number : number + _HEADER_LINES]:
-            if any(is_figure(segment.text) for segment in row) or (band and _apart(band[-1], row) > 1.0):
-                break
-            band.append(row)
-        return band
+        few = len(cells) < max(min(_FEWEST, len(self._columns)), _SHARE * len(self._columns))
+        return None if few or len(cells) < _SHARE * len(others) else Header(cells, others, last)
 
     def _named(self, band: Sequence[Sequence[Segment]]) -> Iterator[tuple[Segment, dict[Ask, float]]]:
         """How well each cell of a header names each column, alone or with the line above it."""
         inside = {id(segment) for row in band for segment in row}
         for row in band:
             for segment in row:
-                if len(segment.text) > 60:
+                if len(segment.text) > _LONGEST_CELL:
                     continue
                 scores = dict(self._rows.match(segment.text))
                 if segment.above is not None and id(segment.above) in inside:
@@ -192,7 +202,7 @@ class Table:
 
     def _ends(self, row: Sequence[Segment]) -> bool:
         """Whether a row is a total or another header rather than an item."""
-        texts = [segment for segment in row if not is_figure(segment.text)]
+        texts = [segment for segment in row if not segment.figure]
         if len(texts) != 1 or len(row) > 3 or len(texts[0].text) > 60:
             return False
         return self._whole.total(texts[0].text) >= _ENDS
@@ -242,7 +252,7 @@ class Table:
         last = segment
         while (below := last.below) is not None and len(text[segment.start : below.end]) < 400:
             tight = below.box[1] - last.box[3] < 0.35 * last.size and abs(below.box[0] - segment.box[0]) < 2
-            if not tight or is_figure(below.text) or text[last.end : below.start].strip():
+            if not tight or below.figure or text[last.end : below.start].strip():
                 break
             last = below
         return Span(segment, segment.start, last.end, text[segment.start : last.end], text[segment.start : last.end])
