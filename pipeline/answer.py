@@ -37,7 +37,7 @@ def answered(empty: Result, stage: Stage, document: Document, reply: Reply) -> R
     except ReplyError as error:
         return without_data(empty, "failed", error.reason, str(error))
     evidence = ground(data, stage.schema, document, hints=reply.hints, model=empty.engine)
-    findings = tuple(judge(stage, data, document, evidence))
+    findings = (*empty.findings, *judge(stage, data, document, evidence))
     wrong = [finding for finding in findings if finding.severity == "error"]
     status: Status = "invalid" if wrong else "valid"
     reason = wrong[0].rule if wrong else None
@@ -83,4 +83,4 @@ def _no_constant(name: str) -> None:
 def without_data(empty: Result, status: Status, reason: str, message: str) -> Result:
     """A Result that has no data, and the finding that says why."""
     finding = Finding(rule=reason, pointer="", message=message)
-    return replace(empty, status=status, reason=reason, findings=(finding,))
+    return replace(empty, status=status, reason=reason, findings=(finding, *empty.findings))

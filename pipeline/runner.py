@@ -32,7 +32,7 @@ from pipeline.ledger import Ledger, Line, Pass, Replies, nearest
 from pipeline.limits import Gate, Purse, dollars, refuse_unpriced
 from pipeline.loaders import Loaders, sniff
 from pipeline.providers import Provider, Reply, Request, open_provider
-from pipeline.results import DONE, Attempt, Coverage, DocumentRef, Result
+from pipeline.results import DONE, Attempt, Coverage, DocumentRef, Finding, Result
 from pipeline.sources import Source
 from pipeline.stages import Stage
 from pipeline.writers import data_file, dump, remove_data, write_data
@@ -43,6 +43,7 @@ PREFLIGHT = 200
 GRACE = 10.0
 #: Output tokens of a model that the catalogue doesn't know.
 _MOST_OUTPUT = 65_536
+_NEEDS_OCR = "no page has text, and the local engine of this release can't read pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,9 @@ class Runner:
 
     async def _begin(self) -> None:
         plan, options = self.plan, self.options
-        command = json.dumps([self._pipeline, list(plan.inputs), options.force, sorted(options.retry)])
+        command = json.dumps(
+            [self._pipeline, list(plan.inputs), options.force, sorted(options.retry)]
+        )
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
         purse = Purse(self.ledger, plan.budget)
         for name, endpoint in plan.endpoints.items():
@@ -256,19 +259,26 @@ class Runner:
             stage_sha256=self._stages[stage.name],
             engine=stage.model,
             coverage=Coverage(pages=document.page_count),
+            findings=_notes(document, gate.provider),
             model_class=stage.schema.model_class,
         )
         try:
+            if not document.has_text and not gate.provider.reads_images:
+                raise LoadError("needs_ocr", _NEEDS_OCR)
             request = prompts.request(
                 stage, document, gate.provider, gate.endpoint, most_output=_most_output(gate)
             )
             since = self.ledger.since(document.path, stage.name, self._run)
             reply, attempt = await self.ask(gate, request, since=since)
-            sent = replace(empty, attempts=(attempt,), coverage=_coverage(document, reply))
+            sent = replace(
+                empty, attempts=(attempt,), coverage=_coverage(document, gate.provider, reply)
+            )
             return await asyncio.to_thread(answered, sent, stage, document, reply)
         except Stopped as stopped:
             self.tally.stopped = self.tally.stopped or stopped
             return without_data(empty, "over_budget", "budget", str(stopped))
+        except LoadError as error:
+            return without_data(empty, "unreadable", error.reason, str(error))
         except DocumentError as error:
             return without_data(empty, "failed", error.reason, str(error))
         except FieldsiftError:
@@ -375,9 +385,7 @@ class Runner:
             if earlier.file and earlier.file not in current:
                 remove_data(output, Path(earlier.file))
         unfinished = any(result.status in {"over_budget", "pending"} for result in results)
-        mark = (
-            None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
-        )
+        mark = None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
         await self.ledger.finish(source.path, lines, mark)
 
     def _check_readable(self, document: Document) -> None:
@@ -386,10 +394,7 @@ class Runner:
             return
         if document.media_type.startswith("text/"):
             raise LoadError("empty", f"{document.path}: there is no text in it")
-        raise LoadError(
-            "needs_ocr",
-            f"{document.path}: no page has text; the local engine of this release can't read pictures",
-        )
+        raise LoadError("needs_ocr", _NEEDS_OCR)
 
     def _not_reached(self, source: Source) -> Result:
         why = str(self.tally.stopped)
@@ -416,9 +421,29 @@ def _reference(document: Document) -> DocumentRef:
     )
 
 
-def _coverage(document: Document, reply: Reply) -> Coverage:
-    answered_pages = document.page_count if reply.finish == "stop" else 0
-    return Coverage(document.page_count, document.page_count, answered_pages, 1)
+def _unread(document: Document, provider: Provider) -> list[int]:
+    """The pages that a provider can't read: those without text, where it has no eyes."""
+    return (
+        []
+        if provider.reads_images
+        else [page.number for page in document.pages if not page.has_text]
+    )
+
+
+def _notes(document: Document, provider: Provider) -> tuple[Finding, ...]:
+    """What was odd about the document, and which pages are not read: warnings of every Result."""
+    odd = tuple(Finding("document", "", told, "warning") for told in document.warnings)
+    unread = _unread(document, provider)
+    if not unread:
+        return odd
+    pages = ", ".join(map(str, unread[:20])) + (", ..." if len(unread) > 20 else "")
+    told = f"no text on page {pages}: the local engine of this release did not read it"
+    return (*odd, Finding("page_not_read", "", told, "warning"))
+
+
+def _coverage(document: Document, provider: Provider, reply: Reply) -> Coverage:
+    sent = document.page_count - len(_unread(document, provider))
+    return Coverage(document.page_count, sent, sent if reply.finish == "stop" else 0, 1)
 
 
 def _file_of(result: Result) -> Path | None:

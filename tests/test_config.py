@@ -201,7 +201,7 @@ def test_thinking_that_the_model_lacks_is_refused_before_anything_is_sent(projec
         FILE.replace('thinking = "high"', 'thinking = "minimal"')
     )
     with pytest.raises(
-        UsageError, match="stage careful: .* no thinking level 'minimal': its levels are low"
+        UsageError, match=r"stage careful: .* no thinking level 'minimal': its levels are low"
     ):
         plan({}, Call(project / "pipeline.toml"))
 

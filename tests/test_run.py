@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.answers import Answer, Seen, answer_from, error, key_invalid
+from tests.pdfs import pdf, text_at
 from tests.server import Server
 from tests.test_cli import COMMAND, fieldsift, results
 
@@ -168,6 +169,8 @@ def test_kill_minus_nine_loses_nothing_doubles_nothing_and_buys_nothing_twice(
     again = Counter(event["fingerprint"] for event in _billed(log))
     paid_twice = sum(count - 1 for count in again.values())
     assert len(again) == 60
+    assert not [event for event in _billed(log) if event["violations"]]
+    print(f"{kills} kills, {jobs} in flight: {paid_twice} answers paid twice, 0 lost, 0 doubled")
     assert paid_twice <= kills * jobs
 
 
@@ -456,3 +459,21 @@ def test_a_full_disk_is_a_sentence_and_exit_four(work: Path) -> None:
     assert "Traceback" not in done.stderr
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "out", "-m", "local", cwd=work)
     assert len(results(work / "out")) == 200
+
+
+def test_a_page_that_is_not_read_is_counted_and_told(work: Path) -> None:
+    """Scanned pages of a mixed PDF are never passed over in silence."""
+    (work / "mixed.pdf").write_bytes(
+        pdf(text_at(50, 700, "Total 12.50 EUR"), b"0 0 100 100 re f", b"1 1 9 9 re f")
+    )
+    fieldsift("run", "mixed.pdf", "-s", FIELDS, "-m", "local", "-o", "out", cwd=work)
+    line = results(work / "out")["mixed.pdf"]
+    assert line["coverage"] == {"pages": 3, "sent": 1, "answered": 1, "windows": 1}
+    assert [(each["rule"], each["severity"]) for each in line["findings"]] == [
+        ("page_not_read", "warning")
+    ]  # type: ignore[attr-defined]  # a list
+    assert "page 2, 3" in str(line["findings"])
+    (work / "scan.pdf").write_bytes(pdf(b"0 0 100 100 re f"))
+    fieldsift("run", "scan.pdf", "-s", FIELDS, "-m", "local", "-o", "out2", cwd=work, code=1)
+    line = results(work / "out2")["scan.pdf"]
+    assert (line["status"], line["reason"], line["stage"]) == ("unreadable", "needs_ocr", None)

@@ -47,7 +47,6 @@ _LANGUAGES = (
 #: Signs that stand in texts of any language.
 _SIGNS = frozenset("€£¥§°©®™±×÷·•…–—‘’‚‹›“”„«»†‡‰²³½¼¾¹µ№\xa0\xad")
 _INNER_SIGNS = frozenset("’‘·\xad")
-_WORD = re.compile(r"\S*[^\x00-\x7f]\S*")
 _HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 _CASES = {"Ll": "l", "Lu": "u"}
 #: A capital behind a small letter, or a small letter behind two capitals.
@@ -99,7 +98,8 @@ def _exactly(content: bytes, encoding: str) -> str:
 
 def _is_seven_bit_code(content: bytes) -> bool:
     """Whether escape sequences switch character sets (ISO 2022): valid UTF-8, and yet not."""
-    return any(escape in content for escape in (b"\x1b$", b"\x1b(", b"\x1b)"))
+    escapes = (b"\x1b$", b"\x1b(", b"\x1b)")
+    return content.isascii() and any(escape in content for escape in escapes)
 
 
 def _refuse_nearly_utf8(content: bytes, where: int) -> None:
@@ -173,7 +173,8 @@ def _standings(sample: bytes, encoding: str) -> Counter[tuple[str, str]]:
         text = sample.decode(encoding)
     except UnicodeDecodeError:
         return Counter()
-    return Counter(found for word in _WORD.findall(text) for found in _standings_in(word))
+    words = (word for word in text.split() if not word.isascii())
+    return Counter(found for word in words for found in _standings_in(word))
 
 
 def _standings_in(word: str) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,7 @@ def _check_decoder(media_type: str) -> None:
     if media_type == "image/heic" and "HEIF" not in Image.OPEN:
         raise LoadError(
             "unsupported",
-            "HEIC pictures need pillow-heif (pip install pillow-heif): or save it as JPEG",
+            "HEIC pictures need an extra: pip install 'fieldsift[heif]', or save it as JPEG",
         )
 
 

@@ -127,10 +127,7 @@ _TEXT_SUFFIXES = {
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
 }
-_HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,500}?-->\s*)*<(?:!doctype\s+html|html|head|body)[\s>]",
-    re.IGNORECASE | re.DOTALL,
-)
+_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
 #: A header that only mail programs write; a letter that begins with "From:" is not yet a mail.
 _MAIL = re.compile(
     rb"^(?:Received|Return-Path|Message-ID|MIME-Version|Delivered-To|Content-Transfer-Encoding):\s",
@@ -198,7 +195,7 @@ def _is_late_pdf(head: bytes, suffix: str) -> bool:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-"):
         return True
     return suffix == ".pdf" and (
-        b"%PDF-" in head[:1029] or re.search(rb"\d+ \d+ obj\b", head) is not None
+        b"%PDF-" in head[:1029] or re.search(rb"\b\d{1,10} \d{1,5} obj\b", head) is not None
     )
 
 
@@ -206,7 +203,7 @@ def _text(head: bytes, suffix: str) -> str:
     plain = head.removeprefix(_BOMS[0])
     if head.startswith(_BOMS[1:]) or b"\0" in head:
         plain = head.replace(b"\0", b"").lstrip(b"\xff\xfe")
-    if _HTML.match(plain):
+    if _HTML.match(_without_preamble(plain)):
         return "text/html"
     lines = plain.replace(b"\r\n", b"\n")
     headers = _HEADERS.match(lines[: lines.rfind(b"\n") + 1])
@@ -215,3 +212,12 @@ def _text(head: bytes, suffix: str) -> str:
     if suffix in _TEXT_SUFFIXES:
         return _TEXT_SUFFIXES[suffix]
     return "application/xml" if plain.startswith(b"<?xml") else "text/plain"
+
+
+def _without_preamble(markup: bytes) -> bytes:
+    """Markup from its first element or declaration on: no blanks, comments and processing instructions."""
+    rest = markup.lstrip()
+    while rest.startswith((b"<!--", b"<?")):
+        _, _, rest = rest.partition(b"-->" if rest.startswith(b"<!--") else b">")
+        rest = rest.lstrip()
+    return rest

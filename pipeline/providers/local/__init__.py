@@ -1,4 +1,8 @@
-"""The engine that runs here: no key, no network, no invented value; for documents that have text."""
+"""The engine that runs here: no key, no network, no invented value; for documents that have text.
+
+Every value is a span of the document or its normal form (ISO date, number, currency code, the
+member of an enum, true for a ticked box), with a hint that says where it stands.
+"""
 
 import asyncio
 import json
@@ -8,14 +12,10 @@ from typing import Any
 from pipeline.errors import ReplyError
 from pipeline.providers import Endpoint, Hint, Provider, Reply, Request, Usage
 from pipeline.schema import Schema
-from pipeline.stages import Stage
 
 
 class Local:
-    """Reads fields from pages by labels, places and forms of values; see README.md, "Local engine".
-
-    Every value is a span of the document or its normal form, and has a hint that says where.
-    """
+    """A Provider that reads fields from pages by labels, places and the forms of values."""
 
     name = "local"
     stored = False
@@ -30,7 +30,7 @@ class Local:
         return Usage()
 
     async def send(self, request: Request) -> bytes:
-        """Read the document of the request; the body is `{"data": ..., "hints": [...]}` in JSON.
+        """Read the document of the request; the body is JSON: `data`, `hints`, `complete`.
 
         Raises:
             ReplyError: the request has no document or no schema.
@@ -39,7 +39,7 @@ class Local:
         return await asyncio.to_thread(_answer, request)
 
     def read(self, body: bytes) -> Reply:
-        """The data as JSON text, and the hints.
+        """The data as JSON text, and the hints; `truncated` where the document was too long to read whole.
 
         Raises:
             ReplyError: the body is not one that `send` made.
@@ -49,18 +49,15 @@ class Local:
             answer = json.loads(body)
             hints = tuple(Hint(**hint) for hint in answer["hints"])
             text = json.dumps(answer["data"], ensure_ascii=False)
+            complete = bool(answer["complete"])
         except (ValueError, LookupError, TypeError) as error:
-            raise ReplyError(
-                "not_an_answer", "this is not an answer of the local engine"
-            ) from error
-        return Reply(text, hints=hints, model="local")
+            raise ReplyError("not_an_answer", "this is no answer of the local engine") from error
+        if complete:
+            return Reply(text, model="local", hints=hints)
+        return Reply(text, "truncated", "TOO_MANY_WORDS", model="local", hints=hints)
 
     async def aclose(self) -> None:
         """Nothing is open."""
-
-
-def check(stage: Stage, model: str) -> None:
-    """Nothing to refuse: settings that are meant for models change nothing here."""
 
 
 def open_provider(endpoint: Endpoint) -> Provider:
@@ -72,6 +69,7 @@ def _answer(request: Request) -> bytes:
     from pipeline.providers.local.engine import extract
 
     if request.document is None or request.target is None:
-        raise ReplyError("no_document", "the local engine needs the document itself and its schema")
-    data, hints = extract(request.document, request.target)
-    return json.dumps({"data": data, "hints": hints}, ensure_ascii=False).encode("utf-8", "replace")
+        raise ReplyError("no_document", "the local engine needs the document and its schema")
+    found = extract(request.document, request.target)
+    answer = {"data": found.data, "hints": found.hints, "complete": found.complete}
+    return json.dumps(answer).encode()

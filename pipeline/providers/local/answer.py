@@ -1,6 +1,6 @@
 """The answer of a schema's shape: values and hints, nulls and empty lists where nothing was found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.providers.local.asks import Ask
@@ -27,7 +27,9 @@ class Answer:
         """The data, keys in the order of the schema; `hints` are filled on the way."""
         self.hints = []
         made = self._value(tree, "", self.scalars)
-        return {} if made is MISSING and tree.type == "object" else None if made is MISSING else made
+        return (
+            {} if made is MISSING and tree.type == "object" else None if made is MISSING else made
+        )
 
     def _value(self, node: Node, pointer: str, claims: Mapping[str, Claim]) -> Any:
         if node.type == "object":
@@ -79,5 +81,3 @@ class Answer:
 
 def _escaped(token: str) -> str:
     return token.replace("~", "~0").replace("/", "~1")
-
-

@@ -65,7 +65,13 @@ class Ask:
     def options(self) -> list[Any]:
         """The only values that it may have; none for a free one."""
         schema = self.node.schema
-        return list(schema["enum"]) if schema.get("enum") else [schema["const"]] if "const" in schema else []
+        return (
+            list(schema["enum"])
+            if schema.get("enum")
+            else [schema["const"]]
+            if "const" in schema
+            else []
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,9 @@ def plan(schema: Schema, lexicon: Lexicon) -> Plan:
             lists.append(ask(item, path, lexicon))
         elif item is not None and item.type == "object":
             columns = [
-                ask(leaf, (node.name, *inner), lexicon, scope="row") for leaf, inner in _values(item, ()) if leaf.is_leaf
+                ask(leaf, (node.name, *inner), lexicon, scope="row")
+                for leaf, inner in _values(item, ())
+                if leaf.is_leaf
             ]
             tables.append((node, tuple(columns)))
     return Plan(tuple(scalars), tuple(lists), tuple(tables))
@@ -117,7 +125,11 @@ def ask(node: Node, path: Sequence[str], lexicon: Lexicon, scope: str = "") -> A
     if scope and kind == "party":
         kind = "text"
     meaning = _meaning(node, kind, (name, (*_last(above), *name), title, own), scope, lexicon)
-    if meaning is not None and node.type in {"string", "any"} and meaning.kind not in _NUMERIC | {"date"}:
+    if (
+        meaning is not None
+        and node.type in {"string", "any"}
+        and meaning.kind not in _NUMERIC | {"date"}
+    ):
         kind = meaning.kind
     phrases = _phrases(node, (name, above if scope != "row" else ()), title, meaning, lexicon)
     if scope == "row":
@@ -164,7 +176,11 @@ def _phrases(
 def _synonyms(description: str) -> Iterator[str]:
     """What a description gives in brackets: `(invoice no., bill no.)`."""
     for match in _BRACKETS.finditer(description):
-        yield from (part for part in match[1].split(",") if part.strip() and not any(c.isdigit() for c in part))
+        yield from (
+            part
+            for part in match[1].split(",")
+            if part.strip() and not any(c.isdigit() for c in part)
+        )
 
 
 def _meaning(
@@ -195,7 +211,8 @@ def _kind(node: Node, units: Units, role: str, lexicon: Lexicon) -> str:
         return "enum"
     if node.type == "boolean":
         return "check"
-    if (form := _FORMATS.get(str(node.schema.get("format")))) and node.type in {"string", "any"}:
+    form = _FORMATS.get(str(node.schema.get("format")), "")
+    if form and node.type in {"string", "any"}:
         return form
     named = _named_kind(units, role, lexicon)
     if node.type in {"number", "integer"}:
@@ -212,7 +229,9 @@ def _named_kind(units: Units, role: str, lexicon: Lexicon) -> str:
     if "date" in every and not every & {"number", "time"}:
         return "date"
     for unit in reversed(units):
-        kinds = [lexicon.kinds[concept] for concept in sorted(unit.concepts) if concept in lexicon.kinds]
+        kinds = [
+            lexicon.kinds[concept] for concept in sorted(unit.concepts) if concept in lexicon.kinds
+        ]
         if "name" in unit.concepts:
             return _named(units, every, role)
         if kinds and kinds[0] == "title":

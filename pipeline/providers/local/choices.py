@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim
+from pipeline.providers.local.fitting import BOX, answer_of
 from pipeline.providers.local.forms import Slot
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher, tail
@@ -18,13 +19,11 @@ from pipeline.values import fold
 _LABELLED, _TICKED, _ONLY, _SEVERAL = 0.95, 0.9, 0.5, 0.43
 _CLEAR = 0.55
 _MOST_OPTIONS, _MOST_PLACES = 400, 300
-_TICK = r"[☑☒✓✔✗✘■●◉]|[\[(] ?[xX✓✔] ?[\])]"
-_EMPTY = r"[☐□○◯]|\[ ?_? ?\]|\( {1,2}\)"
-_BOX = re.compile(rf"(?P<yes>{_TICK})|(?P<no>{_EMPTY})")
-_ANSWER = re.compile(r"^\W{0,3}(?P<word>[^\W\d_]{1,10})(?=\W|$)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: Codes that a description explains: `380 invoice, 381 credit note`.
-_GLOSS = re.compile(r"(?:^|[\s,;:(])(?P<code>\d{1,6}|[A-Z][A-Z0-9]{0,5})(?: ?[=:–-])? (?P<gloss>[a-z][a-z ]{2,30})")
+_GLOSS = re.compile(
+    r"(?:^|[\s,;:(])(?P<code>\d{1,6}|[A-Z][A-Z0-9]{0,5})(?: ?[=:–-])? (?P<gloss>[a-z][a-z ]{2,30})"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +36,9 @@ class _Place:
     end: int
 
 
-def claims(layout: Layout, asks: Sequence[Ask], matcher: Matcher, slots: Sequence[Slot]) -> Iterator[Claim]:
+def claims(
+    layout: Layout, asks: Sequence[Ask], matcher: Matcher, slots: Sequence[Slot]
+) -> Iterator[Claim]:
     """Claims for enums, for booleans, and for codes that a description explains."""
     for ask in asks:
         if ask.kind == "enum":
@@ -67,7 +68,11 @@ def _members(ask: Ask, layout: Layout, matcher: Matcher) -> Iterator[Claim]:
         share = times[str(place.option)] / most
         known = len(str(place.option)) > 3
         score = _TICKED if box else (_ONLY if len(times) == 1 else _SEVERAL * share) * known
-        score = max(score, _LABELLED * max((matcher.match(text).get(ask, 0.0) for text in _labels(place)), default=0.0))
+        score = max(
+            score,
+            _LABELLED
+            * max((matcher.match(text).get(ask, 0.0) for text in _labels(place)), default=0.0),
+        )
         yield _claim(ask, place.option, place, score, labelled=score > _ONLY)
 
 
@@ -107,52 +112,65 @@ def _box_before(place: _Place) -> bool | None:
     before = place.segment.text[max(0, place.start - 6) : place.start]
     if not before.strip() and place.segment.left is not None:
         before = place.segment.left.text[-4:]
-    found = list(_BOX.finditer(before))
+    found = list(BOX.finditer(before))
     return None if not found or before[found[-1].end() :].strip() else found[-1]["yes"] is not None
 
 
 def _ticked_fields(ask: Ask, slots: Sequence[Slot]) -> Iterator[Claim]:
     """The option that a ticked form field is labelled with."""
     said = {fold(str(option).replace("_", " ")).text: option for option in ask.options}
-    for slot in slots:
-        if slot.field.kind != "check" or slot.field.value != "true":
-            continue
-        for text, worth in slot.labels:
-            label = fold(text).text
-            for form, option in said.items():
-                if form and (label == form or label.startswith(f"{form} ") or label.endswith(f" {form}")):
-                    yield Claim(ask, option, slot.page, 0, 0, slot.field.label or text, worth * _TICKED)
+    ticked = (slot for slot in slots if slot.field.kind == "check" and slot.field.value == "true")
+    labels = ((slot, *label) for slot in ticked for label in slot.labels)
+    for slot, text, worth in labels:
+        words = f" {fold(text).text.replace(':', ' ')} "
+        for form in (form for form in said if form and _names(words, form)):
+            quote = slot.field.label or text
+            yield Claim(ask, said[form], slot.page, 0, 0, quote, worth * _TICKED)
+
+
+def _names(label: str, form: str) -> bool:
+    """Whether a label begins or ends with an option."""
+    return label.startswith(f" {form} ") or label.endswith(f" {form} ")
 
 
 def _boxes(ask: Ask, layout: Layout, matcher: Matcher) -> Iterator[Claim]:
     """Ticked and empty boxes in the text, and yes or no behind a label."""
     for segment in layout.segments:
-        boxes = list(_BOX.finditer(segment.text[:2000]))
-        for number, box in enumerate(boxes):
-            until = boxes[number + 1].start() if number + 1 < len(boxes) else len(segment.text)
-            after = segment.text[box.end() : until].strip()
-            label = after or (segment.right.text if segment.right is not None else "")
-            score = matcher.match(label[:120]).get(ask, 0.0)
-            place = _Place(None, segment, box.start(), until if after else box.end())
-            if score >= _CLEAR:
-                yield _claim(ask, box["yes"] is not None, place, score * _TICKED)
-            elif (answer := _answer(label)) is not None and box["yes"]:
-                before = tail(segment.text[: boxes[0].start()]) or _beside(segment)
-                yield _claim(ask, answer, place, matcher.match(before).get(ask, 0.0) * _TICKED)
+        boxes = list(BOX.finditer(segment.text[:2000]))
         if not boxes:
             yield from _answered(ask, segment, matcher)
+        ends = [*(box.start() for box in boxes[1:]), len(segment.text)]
+        for box, until in zip(boxes, ends, strict=False):
+            yield from _boxed(ask, segment, (box, until), matcher)
+
+
+def _boxed(
+    ask: Ask, segment: Segment, place: tuple[re.Match[str], int], matcher: Matcher
+) -> Iterator[Claim]:
+    """What a box says of an ask: it stands before the ask's label, or before a yes or no to it."""
+    box, until = place
+    after = segment.text[box.end() : until].strip()
+    label = after or (segment.right.text if segment.right is not None else "")
+    there = _Place(None, segment, box.start(), until if after else box.end())
+    score = matcher.match(label[:120]).get(ask, 0.0)
+    answer = answer_of(label)
+    if score >= _CLEAR:
+        yield _claim(ask, box["yes"] is not None, there, score * _TICKED)
+    elif answer is not None and box["yes"]:
+        first = BOX.search(segment.text)
+        before = tail(segment.text[: first.start() if first else 0]) or _beside(segment)
+        yield _claim(ask, answer, there, matcher.match(before).get(ask, 0.0) * _TICKED)
 
 
 def _answered(ask: Ask, segment: Segment, matcher: Matcher) -> Iterator[Claim]:
     label, colon, rest = segment.text.partition(":")
     start = len(label) + 1 if colon else 0
-    found = _ANSWER.match(rest if colon else segment.text)
-    if found is None or len(label) > 120 or (not colon and len(segment.text) > 12):
+    answer = answer_of(rest if colon else segment.text)
+    if answer is None or len(label) > 120 or (not colon and len(segment.text) > 12):
         return
-    answer = _answer(found["word"])
     score = matcher.match(label if colon else _beside(segment)).get(ask, 0.0)
-    if answer is not None and score >= _CLEAR:
-        place = _Place(None, segment, start + found.start("word"), start + found.end("word"))
+    if score >= _CLEAR:
+        place = _Place(None, segment, start, len(segment.text))
         yield _claim(ask, answer, place, score * _LABELLED)
 
 
@@ -160,17 +178,14 @@ def _beside(segment: Segment) -> str:
     return tail(segment.left.text) if segment.left is not None else ""
 
 
-def _answer(text: str) -> bool | None:
-    found = _ANSWER.match(text)
-    return lexicon().answers.get(fold(found["word"]).text) if found else None
-
-
 def _codes(ask: Ask, codes: dict[str, str], layout: Layout) -> Iterator[Claim]:
     """A code that a description explains, where it stands beside what it means."""
     for place in list(_places(list(codes), layout))[:_MOST_PLACES]:
         if place.segment.text[place.start : place.end] != place.option:
             continue
-        wanted = {concept for unit in lexicon().read(codes[place.option]) for concept in unit.concepts}
+        wanted = {
+            concept for unit in lexicon().read(codes[place.option]) for concept in unit.concepts
+        }
         around = lexicon().read(place.segment.text[max(0, place.start - 40) : place.end + 40])
         if wanted and wanted <= {concept for unit in around for concept in unit.concepts}:
             yield _claim(ask, place.option, place, 0.7, labelled=False)
@@ -181,4 +196,14 @@ def _claim(ask: Ask, value: Any, place: _Place, score: float, *, labelled: bool 
     text = segment.text[place.start : place.end]
     kept = text.strip()
     start = segment.start + place.start + text.find(kept)
-    return Claim(ask, value, segment.page, start, start + len(kept), kept, min(score, 1.0), labelled, segment.row)
+    return Claim(
+        ask,
+        value,
+        segment.page,
+        start,
+        start + len(kept),
+        kept,
+        min(score, 1.0),
+        labelled,
+        segment.row,
+    )

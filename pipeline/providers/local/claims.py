@@ -40,4 +40,14 @@ def claims_of(ask: Ask, span: Span, score: float, *, labelled: bool = True) -> I
     """The claim that a span is an ask's value; none where its type doesn't take it."""
     value = as_json(ask, span.value, span.text)
     if value is not None:
-        yield Claim(ask, value, span.page, span.start, span.end, span.text, min(score, 1.0), labelled, span.segment.row)
+        yield Claim(
+            ask,
+            value,
+            span.page,
+            span.start,
+            span.end,
+            span.text,
+            min(score, 1.0),
+            labelled,
+            span.segment.row,
+        )

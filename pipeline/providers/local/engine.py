@@ -1,6 +1,6 @@
 """The straight line: pages, asks, claims, answer."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.document import Document
@@ -21,15 +21,27 @@ from pipeline.schema import Schema
 _PRINT_OF_FORM = 0.5
 
 
-def extract(document: Document, schema: Schema) -> tuple[Any, list[dict[str, Any]]]:
-    """The data of a document in the shape of a schema, and a hint for each value that is not null."""
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """The data in the shape of the schema, a hint for each value that is not null.
+
+    `complete` is False for a document with more words than are read.
+    """
+
+    data: Any
+    hints: list[dict[str, Any]]
+    complete: bool
+
+
+def extract(document: Document, schema: Schema) -> Extract:
+    """Read a schema's values from a document's pages."""
     reader = Reader(document, schema)
     answer = Answer()
     answer.hold(resolve(reader.scalars()))
     answer.lists |= dict(reader.lists())
     answer.rows |= reader.tables()
     data = answer.build(schema.tree)
-    return data, answer.hints
+    return Extract(data, answer.hints, not reader.layout.cut)
 
 
 class Reader:
@@ -66,5 +78,7 @@ class Reader:
     def tables(self) -> dict[str, list[dict[str, Claim]]]:
         """The rows of each array of objects, by its pointer."""
         found = tables.read(self.layout, self.spans, self.plan, self.matcher)
-        people = {node.pointer: lists.people(self.head, columns) for node, columns in self.plan.tables}
+        people = {
+            node.pointer: lists.people(self.head, columns) for node, columns in self.plan.tables
+        }
         return found | {pointer: rows for pointer, rows in people.items() if rows}

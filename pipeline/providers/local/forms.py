@@ -71,7 +71,10 @@ def slots(layout: Layout) -> list[Slot]:
         segments = [segment for segment in layout.segments if segment.page == page.number]
         width, height = layout.widths[page.number], layout.heights[page.number]
         boxes = [_points(field.box, width, height) for field in page.fields]
-        labels = [_printed(box, field, boxes, segments) for field, box in zip(page.fields, boxes, strict=True)]
+        labels = [
+            _printed(box, field, boxes, segments)
+            for field, box in zip(page.fields, boxes, strict=True)
+        ]
         roles: dict[int, str] = {}
         cells = list(zip(page.fields, boxes, labels, strict=True))
         for field, box, printed in cells:
@@ -83,9 +86,16 @@ def slots(layout: Layout) -> list[Slot]:
     return found
 
 
-def _inherited(texts: Sequence[tuple[str, float]], roles: dict[int, str], column: int) -> list[tuple[str, float]]:
+def _inherited(
+    texts: Sequence[tuple[str, float]], roles: dict[int, str], column: int
+) -> list[tuple[str, float]]:
     """The labels with the party of the fields above, where they name none: an address under a name."""
-    told = [c for text, _ in texts for unit in lexicon().read(text) for c in sorted(unit.concepts & lexicon().roles)]
+    told = [
+        c
+        for text, _ in texts
+        for unit in lexicon().read(text)
+        for c in sorted(unit.concepts & lexicon().roles)
+    ]
     if told:
         roles[column] = told[0]
         return []
@@ -105,7 +115,8 @@ def claims(found: Sequence[Slot], asks: Sequence[Ask], layout: Layout) -> Iterat
     scores = _scores(found, asks)
     anchors = _anchors(scores, asks, found)
     ranked = sorted(
-        ((score + _in_order(a, s, anchors), -a, -s) for (a, s), score in scores.items()), reverse=True
+        ((score + _in_order(a, s, anchors), -a, -s) for (a, s), score in scores.items()),
+        reverse=True,
     )
     used_asks: set[int] = set()
     used: Counter[int] = Counter()
@@ -124,20 +135,48 @@ def claims(found: Sequence[Slot], asks: Sequence[Ask], layout: Layout) -> Iterat
 def _scores(found: Sequence[Slot], asks: Sequence[Ask]) -> dict[tuple[int, int], float]:
     """How alike asks and fields are, by their numbers; words that many asks have count less."""
     rare = _rarity(asks)
-    short = {unit.word for ask in asks for unit in ask.phrases[0][0] if not unit.concepts and 2 < len(unit.word) < 6}
+    short = _abbreviations(asks)
     phrases = [[(_weighed(units, rare), worth) for units, worth in ask.phrases] for ask in asks]
-    read: dict[str, list[tuple[Units, float]]] = {}
-    scores = {}
+    read = {
+        text: _clauses(text, rare, short)
+        for text in dict.fromkeys(text for slot in found for text, _ in slot.labels)
+    }
+    scores: dict[tuple[int, int], float] = {}
     for s, slot in enumerate(found):
-        for text, worth in slot.labels:
-            clauses = read.setdefault(text, _clauses(text, rare, short))
-            for a, ask in enumerate(asks):
-                if (ask.kind == "check") != (slot.field.kind == "check"):
-                    continue
-                score = worth * max((w * _likeness(phrase, clauses) for phrase, w in phrases[a]), default=0.0)
-                if score > max(_ALIKE - _ORDER, scores.get((a, s), 0.0)):
-                    scores[a, s] = score
+        said = [(read[text], worth) for text, worth in slot.labels]
+        for a, ask in enumerate(asks):
+            fits = (ask.kind == "check") == (slot.field.kind == "check")
+            score = _most_alike(phrases[a], said) if fits else 0.0
+            if score > _ALIKE - _ORDER:
+                scores[a, s] = score
     return scores
+
+
+def _most_alike(
+    phrases: Sequence[tuple[Units, float]],
+    labels: Sequence[tuple[Sequence[tuple[Units, float]], float]],
+) -> float:
+    """How well the best of some labels says the best of some phrases."""
+    return max(
+        (
+            own * worth * _likeness(phrase, clauses)
+            for clauses, worth in labels
+            for phrase, own in phrases
+        ),
+        default=0.0,
+    )
+
+
+def _abbreviations(asks: Sequence[Ask]) -> set[str]:
+    """The short unknown words of names, which may be the initials of a label."""
+    words = (
+        unit.word
+        for ask in asks
+        for units, _ in ask.phrases[:1]
+        for unit in units
+        if not unit.concepts
+    )
+    return {word for word in words if 2 < len(word) < 6}
 
 
 def _likeness(phrase: Units, clauses: Sequence[tuple[Units, float]]) -> float:
@@ -154,32 +193,53 @@ def _clauses(text: str, rare: Mapping[str, float], short: set[str]) -> list[tupl
     told = [(*part, *_initials(part, short)) for part in parts if part]
     whole = _weighed(lexicon().read(text), rare)
     worths = (max(_LATEST, 1 - _LATER * number) for number in range(len(told)))
-    return [(whole, 1.0), *((_weighed(part, rare), worth) for part, worth in zip(told, worths, strict=False))]
+    return [
+        (whole, 1.0),
+        *((_weighed(part, rare), worth) for part, worth in zip(told, worths, strict=False)),
+    ]
 
 
 def _initials(units: Units, short: set[str]) -> Units:
     """The abbreviations that fields are named with and a label writes out (`LLC`)."""
     words = [unit.word for unit in units]
-    made = ("".join(word[0] for word in words[at : at + size]) for size in (3, 4, 5) for at in range(len(words)))
+    made = (
+        "".join(word[0] for word in words[at : at + size])
+        for size in (3, 4, 5)
+        for at in range(len(words))
+    )
     return tuple(Unit(word, frozenset(), 1.0) for word in sorted(short & set(made)))
 
 
 def _rarity(asks: Iterable[Ask]) -> dict[str, float]:
     """What a word is worth by how many asks have it in their own names."""
-    times = Counter(word for ask in asks for word in {unit.word for unit in ask.phrases[0][0]} if ask.phrases)
+    times = Counter(
+        word
+        for ask in asks
+        for units, _ in ask.phrases[:1]
+        for word in {unit.word for unit in units}
+    )
     return {word: max(0.3, 1.0 / count**0.5) for word, count in times.items() if count > 2}
 
 
 def _weighed(units: Units, rare: Mapping[str, float]) -> Units:
-    return tuple(replace(unit, weight=unit.weight * rare[unit.word]) if unit.word in rare else unit for unit in units)
+    return tuple(
+        replace(unit, weight=unit.weight * rare[unit.word]) if unit.word in rare else unit
+        for unit in units
+    )
 
 
 def _anchors(
     scores: Mapping[tuple[int, int], float], asks: Sequence[Ask], found: Sequence[Slot]
 ) -> list[tuple[int, int]]:
     """Pairs that are each other's best by far; the order of the others is measured against them."""
-    best_ask = {a: max((score for (x, _), score in scores.items() if x == a), default=0.0) for a in range(len(asks))}
-    best_slot = {s: max((score for (_, x), score in scores.items() if x == s), default=0.0) for s in range(len(found))}
+    best_ask = {
+        a: max((score for (x, _), score in scores.items() if x == a), default=0.0)
+        for a in range(len(asks))
+    }
+    best_slot = {
+        s: max((score for (_, x), score in scores.items() if x == s), default=0.0)
+        for s in range(len(found))
+    }
     return sorted(
         (a, s)
         for (a, s), score in scores.items()
@@ -220,7 +280,12 @@ def _wanted_lines(ask: Ask, slot: Slot) -> tuple[int, int]:
     """The first line of a field that is asked for a name and an address; the others for the address."""
     field = slot.field
     first = field.value.find("\n")
-    told = {concept for text, _ in slot.labels for unit in lexicon().read(text) for concept in unit.concepts}
+    told = {
+        concept
+        for text, _ in slot.labels
+        for unit in lexicon().read(text)
+        for concept in unit.concepts
+    }
     if first > 0 and {"name", "address"} <= told | {"address"} & told:
         if ask.kind in _NAMES:
             return field.start, field.start + first
@@ -257,7 +322,9 @@ def _points(box: Box, width: float, height: float) -> Box:
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
-def _printed(box: Box, field: FormField, boxes: Sequence[Box], segments: Sequence[Segment]) -> list[Label]:
+def _printed(
+    box: Box, field: FormField, boxes: Sequence[Box], segments: Sequence[Segment]
+) -> list[Label]:
     """The print that labels a box: above or in it, left of it, right of it (check marks first of all)."""
     check = field.kind == "check"
     right = _beside(box, boxes, segments, left=False, reach=_BESIDE if check else _CLOSE)
@@ -269,7 +336,11 @@ def _printed(box: Box, field: FormField, boxes: Sequence[Box], segments: Sequenc
     if over:
         found.append(Label(over[-1].text, _PRINT * behind, over[-1], above=True))
     if len(over) > 1:
-        found.append(Label(" ".join(segment.text for segment in over), _JOINED * behind, over[-1], above=True))
+        found.append(
+            Label(
+                " ".join(segment.text for segment in over), _JOINED * behind, over[-1], above=True
+            )
+        )
     if (left := _beside(box, boxes, segments, left=True, reach=_BESIDE)) is not None:
         found.append(Label(left.text, _PRINT * behind, left))
     if not check and (under := _under(box, boxes, segments)) is not None:
@@ -281,9 +352,15 @@ def _under(box: Box, boxes: Sequence[Box], segments: Sequence[Segment]) -> Segme
     """The line under a box (a signature's), unless it is the label of the next box."""
     for segment in segments:
         gap = segment.box[1] - box[3]
-        if -0.3 * segment.size < gap < segment.size and segment.box[0] < box[2] and box[0] < segment.box[2]:
+        if (
+            -0.3 * segment.size < gap < segment.size
+            and segment.box[0] < box[2]
+            and box[0] < segment.box[2]
+        ):
             taken = any(
-                0 <= other[1] - segment.box[3] < 2 * segment.size and other[0] < segment.box[2] and segment.box[0] < other[2]
+                0 <= other[1] - segment.box[3] < 2 * segment.size
+                and other[0] < segment.box[2]
+                and segment.box[0] < other[2]
                 for other in boxes
             )
             return None if taken or not _has_letters(segment) else segment
@@ -296,7 +373,12 @@ def _above(box: Box, boxes: Sequence[Box], segments: Sequence[Segment]) -> list[
     edge = box[1] + 0.3 * (box[3] - box[1])
     for segment in reversed(segments):
         middle = (segment.box[1] + segment.box[3]) / 2
-        if middle > edge or segment.box[2] <= box[0] or segment.box[0] >= box[2] or not _has_letters(segment):
+        if (
+            middle > edge
+            or segment.box[2] <= box[0]
+            or segment.box[0] >= box[2]
+            or not _has_letters(segment)
+        ):
             continue
         gap = (lines[0].box[1] if lines else max(box[1], segment.box[3])) - segment.box[3]
         if gap > (0.5 if lines else 2.2) * segment.size or len(lines) >= _MOST_LINES:
@@ -323,11 +405,16 @@ def _beside(
 ) -> Segment | None:
     """The nearest print left or right of a box in its row, with no other box between."""
     row = [s for s in segments if box[1] - 2 <= (s.box[1] + s.box[3]) / 2 <= box[3] + 2]
-    row = sorted((s for s in row if (s.box[2] <= box[0] + 3 if left else s.box[0] >= box[2] - 3)), key=lambda s: s.box[0])
+    row = sorted(
+        (s for s in row if (s.box[2] <= box[0] + 3 if left else s.box[0] >= box[2] - 3)),
+        key=lambda s: s.box[0],
+    )
     edge = box[0] if left else box[2]
     for segment in reversed(row) if left else row:
         lo, hi = (segment.box[2], edge) if left else (edge, segment.box[0])
-        if hi - lo > reach or any(_inside(other, lo, hi, box) for other in boxes if other is not box):
+        if hi - lo > reach or any(
+            _inside(other, lo, hi, box) for other in boxes if other is not box
+        ):
             return None
         if _has_letters(segment):
             return segment
@@ -345,7 +432,11 @@ def _lines_of(first: Segment) -> str:
     text, at = first.text, first
     for _ in range(_MOST_LINES - 1):
         below = at.below
-        if below is None or abs(below.box[0] - first.box[0]) > 2 * first.size or below.box[1] - at.box[3] > 0.5 * at.size:
+        if (
+            below is None
+            or abs(below.box[0] - first.box[0]) > 2 * first.size
+            or below.box[1] - at.box[3] > 0.5 * at.size
+        ):
             break
         text, at = f"{text} {below.text}", below
     return text

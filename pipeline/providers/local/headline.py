@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.spans import Span
+from pipeline.providers.local.words import lexicon
 
 #: Type this much bigger than the text's is a headline.
 _BIG = 1.18
@@ -16,13 +18,7 @@ _MOST_LINES = 4
 #: Authors stand within this many rows below the title.
 _MOST_ROWS = 14
 _LONGEST_NAMES = 4000
-_WORD = r"(?:[^\W\d_a-zß-ÿ][^\W\d_]*[.'’\-]?){1,4}"
-_PARTICLE = r"(?:de|da|do|dos|del|della|der|den|di|du|la|le|van|von|zu|zum|ten|ter|bin|al|el|y|e)"
-#: Ariel Rokem, J. P. van der Berg, María José de la Cruz-Pérez: two to six words.
-_NAME = re.compile(rf"{_WORD}(?:\s{_PARTICLE}){{0,2}}\s{_WORD}(?:(?:\s{_PARTICLE}){{0,2}}\s{_WORD}){{0,3}}")
 _LETTERS = re.compile(r"[^\W\d_]+")
-_SMALL = frozenset("and und et y e en de da do dos del della der den di du la le van von zu zum ten ter bin al el".split())
-_MARKS = re.compile(r"(?:\s?[\d*†‡§¶∗,☯\u00b9\u00b2\u00b3\u2070-\u2079]+)+\s*|\s*[,;&|·•]\s*|\s*(?<![^\W\d_])(?:and|und|et|y|e|en)\s+")
 _NO_NAMES = re.compile(
     r"[:@]|\b(?:universi|institut|department|school|college|center|centre|laborator|facult|academy|hospital|inc\b|gmbh|ltd)",
     re.IGNORECASE,
@@ -44,6 +40,21 @@ class Head:
     title: Span | None
     sure: float
     names: tuple[Span, ...]
+
+
+@lru_cache(maxsize=1)
+def _names_and_marks() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What a person's name looks like (two to six words), and what stands between two names."""
+    word = r"(?:[^\W\d_a-zß-ÿ][^\W\d_]*[.'’\-]?){1,4}"
+    small = rf"(?:\s(?:{'|'.join(sorted(lexicon().particles))})){{0,2}}"
+    joins = "|".join(sorted(lexicon().joins))
+    return (
+        re.compile(rf"{word}{small}\s{word}(?:{small}\s{word}){{0,3}}"),
+        re.compile(
+            r"(?:\s?[\d*†‡§¶∗,\u00b9\u00b2\u00b3\u2070-\u2079]+)+\s*|\s*[,;&|·•]\s*"
+            rf"|\s*(?<![^\W\d_])(?:{joins})\s+"
+        ),
+    )
 
 
 def read(layout: Layout) -> Head:
@@ -74,9 +85,9 @@ def claims(head: Head, layout: Layout, plan: Plan) -> Iterator[Claim]:
 def _is_part(part: str, told: frozenset[str], ask: Ask) -> bool:
     if part == "pages":
         return bool(told & {"page"}) or {"item", "number"} <= told
-    return {"journal": "journal", "volume": "volume", "issue": "edition", "year": "year"}[part] in told and len(
-        ask.own
-    ) <= 2
+    return {"journal": "journal", "volume": "volume", "issue": "edition", "year": "year"}[
+        part
+    ] in told and len(ask.own) <= 2
 
 
 def _title_lines(page: Sequence[Segment], layout: Layout) -> tuple[tuple[Segment, ...], float]:
@@ -107,10 +118,11 @@ def _names(lines: Sequence[Segment], layout: Layout) -> Iterator[Span]:
     start = min(segment.start for row in rows for segment in row)
     end = max(segment.end for row in rows for segment in row)
     text = layout.pages[lines[0].page].text
-    for mark in (*_MARKS.finditer(text, start, min(end, start + _LONGEST_NAMES)), None):
+    a_name, between = _names_and_marks()
+    for mark in (*between.finditer(text, start, min(end, start + _LONGEST_NAMES)), None):
         stop = mark.start() if mark else min(end, start + _LONGEST_NAMES)
         piece = text[start:stop].strip()
-        if _NAME.fullmatch(piece):
+        if a_name.fullmatch(piece):
             at = text.index(piece, start)
             yield Span(rows[0][0], at, at + len(piece), piece, piece)
         start = mark.end() if mark else stop
@@ -122,10 +134,18 @@ def _name_rows(title: Sequence[Segment], layout: Layout) -> Iterator[list[Segmen
     for row in layout.rows[title[-1].row + 1 : title[-1].row + 1 + _MOST_ROWS]:
         text = " ".join(segment.text for segment in row)
         words = _LETTERS.findall(text)
-        small = [word for word in words if word[0].islower() and word not in _SMALL]
+        known = lexicon().particles | lexicon().joins
+        small = [word for word in words if word[0].islower() and word not in known]
         big = max(segment.size for segment in row)
         other = row[0].page != title[0].page or (size and abs(big - size) > 0.12 * size)
-        if other or not words or small or len(text) > 400 or text[0].isdigit() or _NO_NAMES.search(text):
+        if (
+            other
+            or not words
+            or small
+            or len(text) > 400
+            or text[0].isdigit()
+            or _NO_NAMES.search(text)
+        ):
             if size:
                 return
             continue
@@ -147,4 +167,7 @@ def _cited(layout: Layout, head: Head) -> Iterator[tuple[str, Span]]:
             yield part, Span(segment, *match.span(part), match[part], match[part])
     years = list(_CITED_YEAR.finditer(text, max(0, match.start() - 600), match.start()))
     if years:
-        yield "year", Span(segment, *years[-1].span("year"), years[-1]["year"], Decimal(years[-1]["year"]))
+        yield (
+            "year",
+            Span(segment, *years[-1].span("year"), years[-1]["year"], Decimal(years[-1]["year"])),
+        )

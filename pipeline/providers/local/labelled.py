@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim, claims_of
-from pipeline.providers.local.layout import Layout, Segment, is_blank
+from pipeline.providers.local.fitting import OPEN, fit
+from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher, tail
 from pipeline.providers.local.parties import OWNED, Parties
 from pipeline.providers.local.spans import Span, Spans
@@ -14,19 +14,17 @@ from pipeline.providers.local.words import lexicon
 
 #: What a label is worth by where it stands. Inline is within the same run of words.
 _INLINE, _LEFT, _ROW, _ABOVE, _HEADER, _BOTH, _RIGHT = 1.0, 0.97, 0.88, 0.88, 0.75, 0.86, 0.55
-#: Kinds whose spans can be told by their form; the others are whatever a label is followed by.
-FORMED = frozenset(
-    ("date", "datetime", "time", "money", "number", "percent", "currency", "email", "url", "phone")
-    + ("iban", "vat", "identifier", "year", "doi")
-)  # fmt: skip
 _LABEL = re.compile(r"(?P<label>[^:]{1,80}):(?:[*`]*\s+[*`]*(?P<rest>\S.*)|\s*)$", re.DOTALL)
 _NEXT_LABEL = re.compile(r"\s+(?:\S+\s+){0,2}?\S+:(?=\s|$)")
-#: A prefix without a colon must say this much to be a label.
-_CLEAR = 0.8
+_CHOICES = frozenset(("enum", "check"))
+#: A prefix without a colon must say this much to be a label, and is worth a little less.
+_CLEAR, _UNMARKED = 0.8, 0.8
 _FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"\S+")
 _MOST_PREFIX = 5
 _TITLE_ROWS = 12
+_LONGEST_LABEL, _LONGEST_AFTER = 120, 40
+_SAYS = re.compile(r"[^\W\d_]|[#№]")
 
 
 class Labelled:
@@ -41,14 +39,15 @@ class Labelled:
         self._asks = frozenset(asks)
         self._matcher = matcher
         self._headers: dict[Segment, str] = {}
+        self._places: dict[Segment, tuple[tuple[str, float] | None, tuple[str, float]]] = {}
 
     def claims(self) -> Iterator[Claim]:
         """Every claim that a label supports."""
         kinds = {ask.kind for ask in self._asks}
-        for kind in sorted(kinds & FORMED):
+        for kind in sorted(kinds - OPEN - _CHOICES | kinds & {"identifier"}):
             for span in self._spans.of(kind):
                 yield from self._of_span(span, kind)
-        if kinds - FORMED or "identifier" in kinds:
+        if kinds & OPEN:
             for segment in self._layout.segments:
                 yield from self._of_segment(segment)
 
@@ -78,40 +77,40 @@ class Labelled:
         """The texts that may label a span, each with the worth of its place."""
         segment = span.segment
         before = segment.text[: span.start - segment.start]
-        inline = next((text for text in (tail(before), _head(before)) if lexicon().read(text)), "")
+        inline = _inline(before)
         if inline:
             yield inline, _INLINE
             if segment.left is not None and not segment.left.figure:
                 yield f"{tail(segment.left.text)} {inline}", _LEFT
-            if segment.text[: span.start - segment.start].rstrip().endswith(":"):
+            if before.rstrip().endswith(":"):
                 return
-        row = self._row_label(segment)
-        header = self._header(segment)
-        if row is not None and not inline:
+        row, header = self._around(segment)
+        if row and not inline:
             yield row
-            yield f"{row[0]} {header}", _BOTH
-        if header:
-            near = segment.above is not None and tail(segment.above.text) in header
-            yield header, _ABOVE if near else _HEADER
-        after = segment.text[span.end - segment.start :].strip()
-        if after or (segment.right is not None and not inline and row is None):
-            yield after or (segment.right.text if segment.right else ""), _RIGHT
+            yield f"{row[0]} {header[0]}", _BOTH
+        if header[0]:
+            yield header
+        behind = segment.text[span.end - segment.start :][:_LONGEST_AFTER]
+        if segment.right is not None and not (behind or inline or row):
+            behind = segment.right.text[:_LONGEST_AFTER]
+        if _SAYS.search(behind):
+            yield behind, _RIGHT
 
-    def _row_label(self, segment: Segment) -> tuple[str, float] | None:
-        """The nearest text to the left in the row, other numbers passed over."""
-        worth, other = _LEFT, segment.left
-        for _ in range(6):
-            if other is None:
-                return None
-            for label in (tail(other.text), _head(other.text)):
-                if not other.figure and lexicon().read(label):
-                    return label, worth
-            worth, other = _ROW, other.left
-        return None
+    def _around(self, segment: Segment) -> tuple[tuple[str, float] | None, tuple[str, float]]:
+        """The label in the row of a segment, if there is one, and that of its column, which may be empty."""
+        found = self._places.get(segment)
+        if found is None:
+            header = self._header(segment)
+            near = header and segment.above is not None and tail(segment.above.text) in header
+            found = self._places[segment] = (
+                _row_label(segment),
+                (header, _ABOVE if near else _HEADER),
+            )
+        return found
 
     def _header(self, segment: Segment) -> str:
         """The label at the top of a segment's column: one or two lines of text above the numbers."""
-        chain = []
+        chain: list[Segment] = []
         at: Segment | None = segment
         while at is not None and at not in self._headers and len(chain) < 200:
             chain.append(at)
@@ -136,7 +135,7 @@ class Labelled:
         """What stands behind, beside or below a label, for kinds that have no form."""
         for label, found, worth in labelled_texts(segment):
             for ask, score in self._matcher.match(label).items():
-                if ask in self._asks and (ask.kind not in FORMED or ask.kind == "identifier"):
+                if ask in self._asks and ask.kind in OPEN:
                     weighed = score * worth * self._in_role(ask, segment, label)
                     yield from self._claim(ask, found, weighed)
         yield from self._prefixed(segment)
@@ -152,9 +151,9 @@ class Labelled:
             label = segment.text[: words[count - 1].end()]
             rest = _part(segment, words[count].start(), len(segment.text))
             for ask, score in self._matcher.match(label).items():
-                formed = ask.kind in FORMED and ask.kind != "identifier"
-                if score >= _CLEAR and ask in self._asks and not formed and len(rest.text.split()) <= 8:
-                    yield from self._claim(ask, rest, score * 0.8 * self._in_role(ask, segment, label))
+                if score >= _CLEAR and ask in self._asks and len(rest.text.split()) <= 8:
+                    weighed = score * _UNMARKED * self._in_role(ask, segment, label)
+                    yield from self._claim(ask, rest, weighed)
 
     def _claim(self, ask: Ask, found: Span, score: float) -> Iterator[Claim]:
         fitted = fit(ask, found)
@@ -164,9 +163,35 @@ class Labelled:
     def _is_label(self, text: str) -> bool:
         """Whether a supposed value is itself a label."""
         units = lexicon().read(text)
-        if text.endswith(":") or (units and len(units) < 4 and all(unit.concepts for unit in units)):
+        if text.endswith(":") or (
+            units and len(units) < 4 and all(unit.concepts for unit in units)
+        ):
             return True
         return len(text) < 60 and max(self._matcher.match(text).values(), default=0.0) >= 0.9
+
+
+def _row_label(segment: Segment) -> tuple[str, float] | None:
+    """The nearest text to the left in the row, figures passed over."""
+    worth, other = _LEFT, segment.left
+    for _ in range(6):
+        if other is None:
+            return None
+        if not other.figure:
+            for label in (tail(other.text), _head(other.text[:_LONGEST_LABEL])):
+                if lexicon().says(label):
+                    return label, worth
+        worth, other = _ROW, other.left
+    return None
+
+
+def _inline(before: str) -> str:
+    """The label within the run of words, if what stands before a value says anything."""
+    if not _SAYS.search(before[-_LONGEST_LABEL:]):
+        return ""
+    return next(
+        (text for text in (tail(before), _head(before[-_LONGEST_LABEL:])) if lexicon().says(text)),
+        "",
+    )
 
 
 def _head(text: str) -> str:
@@ -180,7 +205,11 @@ def labelled_texts(segment: Segment) -> Iterator[tuple[str, Span, float]]:
     if match and match["rest"]:
         start = match.start("rest")
         cut = _NEXT_LABEL.search(segment.text, start)
-        yield match["label"], _part(segment, start, cut.start() if cut else len(segment.text)), _INLINE
+        yield (
+            match["label"],
+            _part(segment, start, cut.start() if cut else len(segment.text)),
+            _INLINE,
+        )
         return
     label = match["label"] if match else segment.text
     if len(label) > 80:
@@ -205,54 +234,3 @@ def _part(segment: Segment, start: int, end: int) -> Span:
     kept = text.strip(" \t\u00a0.…_;,|") if text.count(".") > 3 else text.strip(" \t\u00a0;,|")
     start += text.find(kept) if kept else 0
     return Span(segment, segment.start + start, segment.start + start + len(kept), kept, kept)
-
-
-_CODE_RUN = re.compile(
-    r"[#(]?(?P<code>(?:[A-Z]{1,4} )?(?=\S{0,20}\d)[^\W_][\w./\-]*(?:[ ](?=\S*\d)[\w./\-]*\w)*)(?!\s?%)"
-)
-_LETTERED = re.compile(r"[A-Z0-9]{2,12}(?:[\-/._][A-Z0-9]{1,12}){0,4}")
-_AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})*[.,]\d{1,2}")
-_PERSON = re.compile(r"(?:[^\W\d_][\w.'’\-]*,? ?){1,6}")
-
-
-def fit(ask: Ask, span: Span) -> Span | None:
-    """The part of a span that can be of the ask's kind, or None."""
-    text = span.text
-    if not text or len(text) > 400 or is_blank(text):
-        return None
-    letters = sum(char.isalpha() for char in text)
-    if text[0] in "(*" and ask.kind != "phone":
-        return None
-    if ask.kind == "identifier":
-        return _code(span)
-    if ask.kind in {"organisation", "party", "person", "city", "country", "street", "address"}:
-        return span if _named(ask.kind, text, letters) else None
-    if ask.kind == "postcode":
-        match2 = re.search(r"\b(?=\w*\d)[A-Z0-9]{2,5}(?:[ -][A-Z0-9]{2,4})?\b", text)
-        return _cut(span, *match2.span(), 1.0) if match2 else None
-    return span if letters or ask.kind == "text" else None
-
-
-def _named(kind: str, text: str, letters: int) -> bool:
-    words = text.split()
-    digits = sum(char.isdigit() for char in text)
-    if letters < 2 or len(words) > 14:
-        return False
-    if kind in {"person", "city", "country"}:
-        return digits == 0 and len(words) <= 6
-    if kind in {"organisation", "party"}:
-        return digits <= letters and len(words) <= 10
-    return True
-
-
-def _code(span: Span) -> Span | None:
-    """The code that a text begins with: words with digits, or capitals alone."""
-    match = _CODE_RUN.match(span.text)
-    if match and len(match["code"]) <= 60 and not _AMOUNT.fullmatch(match["code"]):
-        return _cut(span, *match.span("code"), 0.97)
-    return _cut(span, 0, len(span.text), 0.8) if _LETTERED.fullmatch(span.text) else None
-
-
-def _cut(span: Span, start: int, end: int, sure: float) -> Span:
-    return replace(span, start=span.start + start, end=span.start + end, text=span.text[start:end], sure=sure)
-

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 
 from pipeline.document import Box, Document, Page, Word
 
@@ -19,6 +20,8 @@ _WIDE_GAP, _NARROW_GAP = 0.8, 0.52
 _WIDER = 2.0
 #: A segment is cut after this many words: unwrapped paragraphs and hostile text stay cheap.
 _MOST_WORDS = 48
+#: A document is read up to here: more than a book of 1,000 pages has, half a minute of work.
+MOST_WORDS = 500_000
 #: How many rows, and how many line heights, up and down a neighbour in the column may stand.
 _NEAR_ROWS, _NEAR_LINES = 12, 14.0
 #: A row's segments may reach over this many that begin to their right.
@@ -62,7 +65,8 @@ class Segment:
 class Layout:
     """All segments in the order of rows; `pages` are the document's pages by number.
 
-    `height` of a page in points; `body` is the usual height of words.
+    `heights` and `widths` of pages in points; `body` is the usual height of words; `cut` says that
+    the document has more words than are read.
     """
 
     pages: dict[int, Page]
@@ -71,38 +75,50 @@ class Layout:
     heights: dict[int, float] = field(default_factory=dict)
     widths: dict[int, float] = field(default_factory=dict)
     body: float = _CELL_HEIGHT
+    cut: bool = False
 
 
 def lay_out(document: Document) -> Layout:
-    """Read the places of everything on a document's pages."""
+    """Read the places of everything on a document's pages, up to `MOST_WORDS`."""
     layout = Layout({page.number: page for page in document.pages})
+    left = MOST_WORDS
     for page in document.pages:
         width, height = page.width or 1000.0, page.height or 1000.0
         if page.words:
-            rows = _rows_of_words(page, width, height)
+            rows = _rows_of_words(page, width, height, left)
+            left -= len(page.words)
         else:
-            rows = _rows_of_text(page)
+            rows, left = _rows_of_text(page, left)
             width = max((s.box[2] for row in rows for s in row), default=width)
             height = max((row[0].box[3] for row in rows), default=height)
         layout.heights[page.number], layout.widths[page.number] = height, width
-        rows = [kept for row in rows if (kept := [s for s in row if not is_rule(s.text)])]
-        _connect(rows)
-        for row in rows:
-            for segment in row:
-                segment.row = len(layout.rows)
-            layout.rows.append(row)
-            layout.segments.extend(row)
+        _add(layout, [kept for row in rows if (kept := [s for s in row if not is_rule(s.text)])])
+        if left < 0:
+            layout.cut = True
+            break
     sizes = sorted(s.size for s in layout.segments for _ in range(1 + len(s) // 20))
     layout.body = sizes[len(sizes) // 2] if sizes else _CELL_HEIGHT
     return layout
 
 
-def _rows_of_words(page: Page, width: float, height: float) -> list[list[Segment]]:
+def _add(layout: Layout, rows: list[list[Segment]]) -> None:
+    _connect(rows)
+    for row in rows:
+        for segment in row:
+            segment.row = len(layout.rows)
+        layout.rows.append(row)
+        layout.segments.extend(row)
+
+
+def _rows_of_words(page: Page, width: float, height: float, most: int) -> list[list[Segment]]:
     """Words of one height make a row; wide gaps split it."""
     filled = sorted((f.start, f.end) for f in page.fields if f.end > f.start)
     cells = [
-        (word, (word.box[0] * width, word.box[1] * height, word.box[2] * width, word.box[3] * height))
-        for word in page.words
+        (
+            word,
+            (word.box[0] * width, word.box[1] * height, word.box[2] * width, word.box[3] * height),
+        )
+        for word in page.words[:most]
         if word.end > word.start and not _within(word.start, filled)
     ]
     cells.sort(key=lambda cell: (cell[1][1] + cell[1][3], cell[1][0]))
@@ -128,7 +144,7 @@ def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
 
 def _gaps(row: Sequence[tuple[Word, Box]]) -> list[float]:
     """The blanks of a row that part words rather than columns, as shares of its height."""
-    gaps = (_gap(last, this) for last, this in zip(row, row[1:], strict=False))
+    gaps = (_gap(last, this) for last, this in pairwise(row))
     return [gap for gap in gaps if 0.05 < gap < _WIDE_GAP]
 
 
@@ -163,44 +179,55 @@ def _follows(page: Page, last: tuple[Word, Box], this: tuple[Word, Box], widest:
 
 def _segment(page: Page, run: Sequence[tuple[Word, Box]]) -> Segment:
     boxes = [box for _, box in run]
-    box = (boxes[0][0], min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
+    box = (
+        boxes[0][0],
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
     start, end = run[0][0].start, run[-1][0].end
     sizes = sorted(word.size or b[3] - b[1] for word, b in run)
     text = page.text[start:end]
     return Segment(page.number, start, end, text, box, sizes[len(sizes) // 2], _is_figure(text))
 
 
-def _rows_of_text(page: Page) -> list[list[Segment]]:
-    """The rows of a page that has only characters: two blanks, a tab or a bar split a line."""
+def _rows_of_text(page: Page, most: int) -> tuple[list[list[Segment]], int]:
+    """The rows of a page that has only characters, and how many words may still be read.
+
+    Two blanks, a tab or a bar split a line.
+    """
     rows = []
     start = 0
     for line, text in enumerate(page.text.splitlines(keepends=True)):
-        cells = list(_cells_of_text(text, start, line))
+        cells = list(islice(_cells_of_text(text, start, line), most + 1))
+        most -= len(cells)
         if row := list(_split_text(page, cells)):
             rows.append(row)
         start += len(text)
-    return rows
+        if most < 0:
+            break
+    return rows, most
 
 
 def _cells_of_text(text: str, start: int, line: int) -> Iterator[tuple[Word, Box]]:
     """The words of a line, marks at their edges left out, each in its cells."""
     top = line * _CELL_HEIGHT
     bars = text.count("|") > 1
-    column, left = 0, 0
+    indent = len(text) - len(text.lstrip())
+    column, left, seen = 0, 0, 0
     for match in _TEXT_WORD.finditer(text):
         word = match.group()
         kept = word.strip(_MARKS)
-        if not kept or (kept.strip("#") == "" and not text[: match.start()].strip()):
+        if not kept or (match.start() == indent and not kept.strip("#")):
             continue
         first = match.start() + word.find(kept)
-        if bars and (passed := text.count("|", left, first)):
+        if bars and (passed := text.count("|", seen, first)):
             column, left = column + passed, first
+        seen = first
         shift = column * _CELL_OF_TABLE - left * _CELL_WIDTH if bars else 0.0
         x0 = first * _CELL_WIDTH + shift
-        yield (
-            Word(start + first, start + first + len(kept), (0, 0, 0, 0)),
-            (x0, top, x0 + len(kept) * _CELL_WIDTH, top + _CELL_HEIGHT),
-        )
+        box = (x0, top, x0 + len(kept) * _CELL_WIDTH, top + _CELL_HEIGHT)
+        yield Word(start + first, start + first + len(kept), (0, 0, 0, 0)), box
 
 
 def _split_text(page: Page, row: Sequence[tuple[Word, Box]]) -> Iterator[Segment]:
@@ -218,10 +245,13 @@ def _split_text(page: Page, row: Sequence[tuple[Word, Box]]) -> Iterator[Segment
 def _connect(rows: Sequence[Sequence[Segment]]) -> None:
     """Give every segment of a page its neighbours."""
     for row in rows:
-        for left, right in zip(row, row[1:], strict=False):
+        for left, right in pairwise(row):
             left.right, right.left = right, left
     for number, row in enumerate(rows):
-        upwards, downwards = rows[max(0, number - _NEAR_ROWS) : number], rows[number + 1 : number + 1 + _NEAR_ROWS]
+        upwards, downwards = (
+            rows[max(0, number - _NEAR_ROWS) : number],
+            rows[number + 1 : number + 1 + _NEAR_ROWS],
+        )
         if row[0].left is None:
             _join_row(row[0], [*upwards[-1:], *downwards[:1]])
         for segment in row:
@@ -234,7 +264,11 @@ def _join_row(segment: Segment, around: Iterable[Sequence[Segment]]) -> None:
     for row in around:
         other = row[-1]
         shared = min(segment.box[3], other.box[3]) - max(segment.box[1], other.box[1])
-        if shared > 0.3 * segment.size and other.box[2] <= segment.box[0] and other is not segment.left:
+        if (
+            shared > 0.3 * segment.size
+            and other.box[2] <= segment.box[0]
+            and other is not segment.left
+        ):
             segment.left = other
             return
 

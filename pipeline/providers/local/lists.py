@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from pipeline.providers.local.asks import Ask, Plan, Units
 from pipeline.providers.local.claims import Claim, claims_of
+from pipeline.providers.local.fitting import OPEN, fit, in_cell
 from pipeline.providers.local.headline import Head
-from pipeline.providers.local.labelled import FORMED, fit
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.postal import span_of
@@ -18,11 +19,8 @@ _CLEAR = 0.62
 _MOST = 200
 _TELLING = frozenset(("email", "url", "phone", "iban", "doi", "vat"))
 _LABEL = re.compile(r"(?P<label>[^:]{2,80}):\s*(?P<rest>.*)$", re.DOTALL)
-_BETWEEN = re.compile(r"\s*[,;•·|]\s*|\s+(?:and|und|et|y|e|en)\s+")
 _WORD = re.compile(r"\S+")
 _BULLET = re.compile(r"^(?:[•●▪◦‣*\-–—✓✔]|\(?\d{1,2}[.)]|[a-z][.)])\s+")
-#: What a family name begins with.
-_PARTICLES = frozenset("de da do dos del della der den di du la le van von zu zum ten ter bin al el".split())
 
 
 def claims(
@@ -56,16 +54,16 @@ def _of_authors(columns: Sequence[Ask]) -> bool:
 
 def _name_part(own: Units) -> str:
     told = frozenset().union(*(unit.concepts for unit in own)) if own else frozenset()
-    return next((part for part in ("last", "first", "name", "full", "author") if part in told), "").replace(
-        "full", "name"
-    )
+    return next(
+        (part for part in ("last", "first", "name", "full", "author") if part in told), ""
+    ).replace("full", "name")
 
 
 def _part(name: Span, part: str) -> Span:
     """The family name with its particles, what stands before it, or the whole."""
     words = list(_WORD.finditer(name.text))
     cut = len(words) - 1
-    while cut > 1 and words[cut - 1].group() in _PARTICLES:
+    while cut > 1 and words[cut - 1].group() in lexicon().particles:
         cut -= 1
     whole = (0, len(name.text))
     ends = {"last": (words[cut].start(), whole[1]), "first": (0, words[cut - 1].end())}
@@ -81,28 +79,36 @@ def _items(ask: Ask, layout: Layout, spans: Spans, head: Head, matcher: Matcher)
     elif ask.kind in _TELLING and not ask.role:
         for span in spans.of(ask.kind)[:_MOST]:
             yield from claims_of(ask, span, 0.7, labelled=False)
-    elif ask.kind not in FORMED:
-        yield from _labelled(ask, layout, matcher)
+    else:
+        yield from _labelled(ask, layout, spans, matcher)
 
 
-def _labelled(ask: Ask, layout: Layout, matcher: Matcher) -> Iterator[Claim]:
+def _labelled(ask: Ask, layout: Layout, spans: Spans, matcher: Matcher) -> Iterator[Claim]:
     """The items behind or under the first label that clearly names the list."""
     for segment in layout.segments:
         match = _LABEL.match(segment.text[:2000])
         label = match["label"] if match else segment.text
         if len(label) > 80 or (score := matcher.match(label).get(ask, 0.0)) < _CLEAR:
             continue
-        found = []
-        if match and match["rest"].strip():
-            found = list(_split(segment, match.start("rest")))
-        else:
-            for line in _under(segment):
-                found += _split(line, 0)
-        fitted = [span for item in found if (span := fit(ask, item)) is not None]
-        for span in fitted[:_MOST]:
+        start = match.start("rest") if match and match["rest"].strip() else 0
+        found = list(_of_kind(ask, segment, start, spans)) if start else []
+        for line in () if start else _under(segment):
+            found += _of_kind(ask, line, 0, spans)
+        for span in found[:_MOST]:
             yield from claims_of(ask, span, score * 0.9)
-        if fitted:
+        if found:
             return
+
+
+def _of_kind(ask: Ask, segment: Segment, start: int, spans: Spans) -> Iterator[Span]:
+    """The items of a line from a place on that are of the ask's kind."""
+    if ask.kind in OPEN:
+        fitted = (fit(ask, item) for item in _split(segment, start))
+        yield from (span for span in fitted if span is not None)
+    else:
+        yield from (
+            span for span in in_cell(ask, segment, spans) if span.start >= segment.start + start
+        )
 
 
 def _under(heading: Segment) -> Iterator[Segment]:
@@ -110,7 +116,11 @@ def _under(heading: Segment) -> Iterator[Segment]:
     at = heading
     for _ in range(60):
         below = at.below
-        if below is None or below.box[1] - at.box[3] > 1.2 * at.size or below.text.rstrip().endswith(":"):
+        if (
+            below is None
+            or below.box[1] - at.box[3] > 1.2 * at.size
+            or below.text.rstrip().endswith(":")
+        ):
             return
         if below.size > 1.1 * heading.size and at is not heading:
             return
@@ -118,12 +128,18 @@ def _under(heading: Segment) -> Iterator[Segment]:
         at = below
 
 
+@lru_cache(maxsize=1)
+def _between() -> re.Pattern[str]:
+    """What stands between the items of a list."""
+    return re.compile(rf"\s*[,;•·|]\s*|\s+(?:{'|'.join(sorted(lexicon().joins))})\s+")
+
+
 def _split(segment: Segment, start: int) -> Iterator[Span]:
     """The items of a line: one for a bullet, else the parts between commas."""
     if bullet := _BULLET.match(segment.text[start:]):
         yield span_of(segment, start + bullet.end(), len(segment.text))
         return
-    for mark in (*_BETWEEN.finditer(segment.text, start), None):
+    for mark in (*_between().finditer(segment.text, start), None):
         end = mark.start() if mark else len(segment.text)
         if segment.text[start:end].strip(" .,;"):
             yield span_of(segment, start, end)

@@ -9,6 +9,7 @@ from pipeline.providers.local.words import Lexicon, Unit, alike, tokens, weigh
 
 #: Only this many words before a value are read as its label.
 _MOST_WORDS = 8
+_LONGEST_LABEL = 120
 #: What each word costs that stands in the label and belongs to no phrase: a known one tells of another field.
 _KNOWN_EXTRA, _UNKNOWN_EXTRA = 0.72, 0.9
 #: A label that goes on after its words (`Total for this order`) is a little less sure.
@@ -18,7 +19,9 @@ _FAINT = 0.3
 #: How fast a field loses a label that another one fits better.
 _RIVALRY = 2.0
 #: What ends a label when read backwards: another label's colon, an amount, a bullet.
-_BORDER = re.compile(r"[:;|!?•●·]+\s|[.,]\d\d(?=\s)|\d{1,4}[./\-]\d{1,2}[./\-]\d{2,4}|[^\W\d_]{5,20}\. (?=[A-Z])")
+_BORDER = re.compile(
+    r"[:;|!?•●·]+\s|[.,]\d\d(?=\s)|\d{1,4}[./\-]\d{1,2}[./\-]\d{2,4}|[^\W\d_]{5,20}\. (?=[A-Z])"
+)
 _GROUPS = {
     **dict.fromkeys(("money", "number", "percent", "year"), "number"),
     **dict.fromkeys(("date", "datetime", "time"), "date"),
@@ -64,7 +67,8 @@ class Matcher:
         self._owners += [
             _Owner(None, _group(meaning.kind), _phrases(meaning.labels, FROM_MEANING))
             for meaning in lexicon.meanings
-            if meaning.name not in asked and (meaning.scope in {"", scope} or (meaning.scope == "whole" and not scope))
+            if meaning.name not in asked
+            and (meaning.scope in {"", scope} or (meaning.scope == "whole" and not scope))
         ]
         self._totals = [
             _Owner(None, "number", _phrases(meaning.labels, FROM_MEANING))
@@ -79,7 +83,7 @@ class Matcher:
 
     def match(self, label: str) -> dict[Ask, float]:
         """How well a label names each field (0..1), those that it names at all."""
-        words = tokens(label[-300:])[-_MOST_WORDS:]
+        words = tokens(label[-_LONGEST_LABEL:])[-_MOST_WORDS:]
         key = " ".join(words)
         found = self._known.get(key)
         if found is None:
@@ -92,16 +96,20 @@ class Matcher:
         """Whether a label of a field can begin with a word; filling words can."""
         units = self._lexicon.read(word)
         keys = {key for unit in units[:1] for key in _label_keys(unit)}
-        return not units or any(self._owners[n].ask is not None for key in keys for n in self._index.get(key, ()))
+        return not units or any(
+            self._owners[n].ask is not None for key in keys for n in self._index.get(key, ())
+        )
 
     def total(self, label: str) -> float:
         """How well a label names an amount of the whole document, asked for or not."""
-        units = self._lexicon.units(tokens(label[-300:])[-_MOST_WORDS:])
+        units = self._lexicon.units(tokens(label[-_LONGEST_LABEL:])[-_MOST_WORDS:])
         windows = list(_windows(units))
         return max((_strength(owner, windows) for owner in self._totals), default=0.0)
 
     def _match(self, units: Units) -> dict[Ask, float]:
-        numbers = {n for unit in units for key in _label_keys(unit) for n in self._index.get(key, ())}
+        numbers = {
+            n for unit in units for key in _label_keys(unit) for n in self._index.get(key, ())
+        }
         owners = [self._owners[n] for n in sorted(numbers)]
         if all(owner.ask is None for owner in owners):
             return {}
@@ -123,7 +131,7 @@ class Matcher:
 
 def tail(text: str) -> str:
     """The part of a text that can be the label of what follows it."""
-    text = text[-200:].rstrip(" :.=-–—\t")
+    text = text[-_LONGEST_LABEL:].rstrip(" :.=-–—\t")
     cut = 0
     for match in _BORDER.finditer(text):
         cut = match.end()
@@ -154,7 +162,9 @@ def _strength(owner: _Owner, windows: Sequence[_Window]) -> float:
             limit = phrase.worth * window.cost
             if limit <= best or phrase.keys.isdisjoint(window.keys):
                 continue
-            if limit * 2 * min(phrase.weight, window.weight) > best * (phrase.weight + window.weight):
+            if limit * 2 * min(phrase.weight, window.weight) > best * (
+                phrase.weight + window.weight
+            ):
                 best = max(best, limit * alike(phrase.units, window.units))
     return best if best > _FAINT else 0.0
 
@@ -179,7 +189,9 @@ def _phrase_keys(unit: Unit) -> frozenset[str]:
 
 def _label_keys(unit: Unit) -> frozenset[str]:
     start = unit.word[:3]
-    return frozenset((unit.word, *(unit.concepts or ()), f"{'k' if unit.concepts else 'u'}:{start}"))
+    return frozenset(
+        (unit.word, *(unit.concepts or ()), f"{'k' if unit.concepts else 'u'}:{start}")
+    )
 
 
 def _group(kind: str) -> str:

@@ -86,7 +86,9 @@ class Parties:
         if not role and alone:
             found = [(block, _ONLY) for block, _ in self.blocks.get("seller", [])[:3]]
         for block, worth in found:
-            part = _address(block, self._layout) if ask.kind == "address" else getattr(block, ask.kind)
+            part = (
+                _address(block, self._layout) if ask.kind == "address" else getattr(block, ask.kind)
+            )
             if part is not None:
                 yield from claims_of(ask, part, worth, labelled=worth >= _MENTIONED)
 
@@ -100,7 +102,11 @@ class Parties:
 
     def _letterheads(self, ask: Ask) -> Iterator[Claim]:
         """Company names outside of other parties' regions: at the top, in big type, with a suffix."""
-        hosts = {match[1].casefold() for page in self._layout.pages.values() for match in _HOST.finditer(page.text)}
+        hosts = {
+            match[1].casefold()
+            for page in self._layout.pages.values()
+            for match in _HOST.finditer(page.text)
+        }
         first = min(self._layout.pages, default=1)
         seen = 0
         for segment in self._layout.segments:
@@ -129,10 +135,21 @@ class Parties:
                 self.blocks.setdefault(role, []).append((block, worth))
             else:
                 loose.append(block)
-        hosts = {match[1].casefold() for page in self._layout.pages.values() for match in _HOST.finditer(page.text)}
+        hosts = {
+            match[1].casefold()
+            for page in self._layout.pages.values()
+            for match in _HOST.finditer(page.text)
+        }
         names = [_plain(block.name) for block in loose]
         sender = sorted(
-            ((_sender(block, self._layout, hosts) + 0.2 * (names.count(_plain(block.name)) > 1), -n) for n, block in enumerate(loose)),
+            (
+                (
+                    _sender(block, self._layout, hosts)
+                    + 0.2 * (names.count(_plain(block.name)) > 1),
+                    -n,
+                )
+                for n, block in enumerate(loose)
+            ),
             reverse=True,
         )
         own = _plain(loose[-sender[0][1]].name) if sender else ""
@@ -150,7 +167,9 @@ class Parties:
 
 def _asks_name(ask: Ask) -> bool:
     """Whether a field of a party asks for its name, not for a person or number of it."""
-    every = frozenset().union(*(unit.concepts for unit in ask.own)) if ask.own else frozenset({"name"})
+    every = (
+        frozenset().union(*(unit.concepts for unit in ask.own)) if ask.own else frozenset({"name"})
+    )
     return bool(every & {"name", "company", "full"}) or not ask.own
 
 
@@ -185,7 +204,9 @@ def _heading_role(label: str, words: Lexicon) -> str:
     return roles[0]
 
 
-def _under(heading: Segment, layout: Layout, words: Lexicon, first: Span | None) -> Iterator[Segment]:
+def _under(
+    heading: Segment, layout: Layout, words: Lexicon, first: Span | None
+) -> Iterator[Segment]:
     """The segments below a heading in its column, as far as they hang together."""
     left = heading.box[0] - 1.5 * heading.size
     right = heading.box[0] + 0.5 * layout.widths[heading.page]
@@ -208,7 +229,9 @@ def _ends(row: Sequence[Segment], bottom: float, words: Lexicon) -> bool:
     first = row[0]
     gap = (first.box[1] - bottom) / first.size
     pair = len(row) > 1 or _PAIR.match(first.text) is not None or is_address(first.text)
-    if gap > (2.6 if pair else 1.6) or (gap > 0.8 and first.text.rstrip().endswith(":") and not pair):
+    if gap > (2.6 if pair else 1.6) or (
+        gap > 0.8 and first.text.rstrip().endswith(":") and not pair
+    ):
         return True
     match = _HEADING.match(first.text) if len(first.text) < 160 else None
     return match is not None and bool(_heading_role(match["label"], words))
@@ -216,7 +239,11 @@ def _ends(row: Sequence[Segment], bottom: float, words: Lexicon) -> bool:
 
 def _address(block: Block, layout: Layout) -> Span | None:
     """Street to country as one span, where nothing else stands between them in the text."""
-    parts = [part for part in (block.street, block.postcode, block.city, block.country) if part is not None]
+    parts = [
+        part
+        for part in (block.street, block.postcode, block.city, block.country)
+        if part is not None
+    ]
     start, end = min(part.start for part in parts), max(part.end for part in parts)
     text = layout.pages[block.postal.page].text[start:end]
     if end - start > 300:
@@ -231,9 +258,13 @@ def _sender(block: Block, layout: Layout, hosts: set[str]) -> float:
     company = block.name is not None and lexicon().is_company(block.name.text)
     known = block.name is not None and _in_host(block.name.text, hosts)
     around = [s for s in (block.postal.below, block.postal.right) if s is not None]
-    contact = any(re.search(r"\bTel|\bFon|@|www\.|IBAN|USt|VAT|phone", s.text, re.IGNORECASE) for s in around)
+    contact = any(
+        re.search(r"\bTel|\bFon|@|www\.|IBAN|USt|VAT|phone", s.text, re.IGNORECASE) for s in around
+    )
     head = block.top.box[1] < 0.13 * height
-    return 0.3 * block.inline + 0.25 * head + 0.2 * low + 0.2 * company + 0.3 * known + 0.2 * contact
+    return (
+        0.3 * block.inline + 0.25 * head + 0.2 * low + 0.2 * company + 0.3 * known + 0.2 * contact
+    )
 
 
 def _company(segment: Segment, words: Lexicon) -> Span | None:
@@ -250,20 +281,32 @@ def _company(segment: Segment, words: Lexicon) -> Span | None:
 def _short_name(segment: Segment) -> Span | None:
     words = segment.text.split()
     letters = sum(char.isalpha() for char in segment.text)
-    if not words or len(words) > 6 or letters < 3 or segment.text.rstrip().endswith(":") or "@" in segment.text:
+    if (
+        not words
+        or len(words) > 6
+        or letters < 3
+        or segment.text.rstrip().endswith(":")
+        or "@" in segment.text
+    ):
         return None
     if any(char.isdigit() for char in segment.text) or not words[0][:1].isupper():
         return None
     units = lexicon().read(segment.text)
-    return None if units and all(unit.concepts for unit in units) else span_of(segment, 0, len(segment.text))
+    return (
+        None
+        if units and all(unit.concepts for unit in units)
+        else span_of(segment, 0, len(segment.text))
+    )
 
 
 def _in_host(text: str, hosts: set[str]) -> bool:
     words = [word.casefold() for word in re.findall(r"[^\W\d_]{3,}", text[:100])]
     joined = "".join(words[:3])
-    return any(len(host) > 3 and (joined.startswith(host.replace("-", "")) or host in words) for host in hosts)
+    return any(
+        len(host) > 3 and (joined.startswith(host.replace("-", "")) or host in words)
+        for host in hosts
+    )
 
 
 def _plain(span: Span | None) -> str:
     return re.sub(r"\W", "", span.text).casefold() if span is not None else ""
-

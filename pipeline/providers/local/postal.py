@@ -21,7 +21,10 @@ _CODE_LAST = re.compile(
     r"(?![\d.])"
 )
 #: What English streets end in: a house number before it is no postcode.
-_ROAD = re.compile(r"\b(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|way|court|ct|place|pl|square|sq|hwy)\b", re.IGNORECASE)
+_ROAD = re.compile(
+    r"\b(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|way|court|ct|place|pl|square|sq|hwy)\b",
+    re.IGNORECASE,
+)
 _BREAK = re.compile(r"\s*(?:[●•·|;]|\s[-–—]\s|,(?=\s))\s*")
 _LABEL = re.compile(r"^[^:\d]{2,30}:\s*(?=\S)")
 _STREET = re.compile(r"^[^:]{2,40}\d{1,5} ?[a-zA-Z]?$|^\d{1,5}[ ,]+[^\W\d]")
@@ -97,7 +100,9 @@ def _postal(text: str) -> tuple[re.Match[str] | None, int]:
             return match, start
     for start in sorted(set(starts)):
         match = _CODE_LAST.match(text[start:])
-        if match and (match["state"] or len(match["code"]) > 5 or (start and len(match["code"]) == 5)):
+        if match and (
+            match["state"] or len(match["code"]) > 5 or (start and len(match["code"]) == 5)
+        ):
             return match, start
     return None, 0
 
@@ -108,7 +113,9 @@ def _other(match: re.Match[str], text: str) -> bool:
     bare = match["code"].isdigit() and not match["country"]
     year = bare and len(match["code"]) == 4 and match["code"][:2] in {"19", "20"}
     short = len(match["city"]) < 3 or _ROAD.search(match["city"]) is not None
-    return bool(year or short or (rest and rest[0] not in ",;-–(●•·|" and bare)) or bool(re.match(r"\d", rest))
+    return bool(year or short or (rest and rest[0] not in ",;-–(●•·|" and bare)) or bool(
+        re.match(r"\d", rest)
+    )
 
 
 def _parts(segment: Segment, end: int) -> Iterator[Span]:
@@ -140,7 +147,12 @@ def _row_parts(segment: Segment) -> list[Span]:
     """The parts of a sender's line that is set so widely that each is a segment."""
     parts: list[Span] = []
     dot = segment.left
-    while dot is not None and dot.text in {"●", "•", "·", "|", "-", "–"} and dot.left is not None and len(parts) < 4:
+    while (
+        dot is not None
+        and dot.text in {"●", "•", "·", "|", "-", "–"}
+        and dot.left is not None
+        and len(parts) < 4
+    ):
         parts.insert(0, _whole(dot.left))
         dot = dot.left.left
     return parts if len(parts) > 1 else []
@@ -158,7 +170,9 @@ def _above(segment: Segment) -> tuple[Segment, ...]:
     while len(lines) < _MOST_LINES and (over := at.above) is not None:
         gap = (at.box[1] - over.box[3]) / max(at.size, over.size)
         flush = abs(over.box[0] - at.box[0]) < 2
-        aligned = abs(over.box[0] - at.box[0]) <= 1.2 * at.size or _LABEL.match(over.text) is not None
+        aligned = (
+            abs(over.box[0] - at.box[0]) <= 1.2 * at.size or _LABEL.match(over.text) is not None
+        )
         centred = abs(over.box[0] + over.box[2] - at.box[0] - at.box[2]) <= 1.5 * at.size
         if flush and not lines and _STREET.search(over.text):
             usual = 2.4  # widely spaced lines
@@ -202,6 +216,10 @@ def _country(segment: Segment, match: re.Match[str], offset: int) -> Span | None
         start = offset + match.end() + after.start("country")
         return span_of(segment, start, start + len(after["country"]))
     below = segment.below
-    if below is not None and lexicon().is_country(below.text) and below.box[1] - segment.box[3] < segment.size:
+    if (
+        below is not None
+        and lexicon().is_country(below.text)
+        and below.box[1] - segment.box[3] < segment.size
+    ):
         return span_of(below, 0, len(below.text))
     return None

@@ -10,13 +10,15 @@ from pipeline.providers.local.claims import Claim
 #: A claim below this is no answer: nothing but a distant likeness speaks for it.
 WEAKEST = 0.42
 #: The same for text without a form, which a likeness alone can't tell from any other text.
-_WEAKEST_TEXT = 0.5
+_WEAKEST_TEXT = 0.55
 #: Kinds of which a document has many values that are not asked for.
 _COMMON = frozenset({"text", "money", "number"})
 #: Claims of one field that are weighed against each other.
 _MOST = 12
 _AGREES = 0.25
 _CENT = 0.011
+#: The sum must itself be among the best claims of its field: rows of a tax table add up, too.
+_NEAR_BEST = 0.1
 #: net + tax = gross, by the meanings of labels.toml.
 _SUMS = (("net_total", "tax_total", "gross_total"),)
 
@@ -77,7 +79,9 @@ def _check_sums(ranked: dict[Ask, list[Claim]]) -> None:
             continue
         best: tuple[Claim, ...] = ()
         most = 0.0
-        for terms in product(*(ranked[ask] for ask in asks)):
+        *parts, whole = (ranked[ask] for ask in asks)
+        wholes = [claim for claim in whole if claim.score > whole[0].score - _NEAR_BEST]
+        for terms in product(*parts, wholes):
             score = sum(claim.score for claim in terms)
             if score > most and _adds_up(terms):
                 best, most = terms, score
@@ -89,7 +93,12 @@ def _check_sums(ranked: dict[Ask, list[Claim]]) -> None:
 def _adds_up(terms: Sequence[Claim]) -> bool:
     *parts, whole = (claim.value for claim in terms)
     apart = len({claim.place for claim in terms}) == len(terms)
-    return apart and abs(sum(parts) - whole) < _CENT and 0 not in parts
+    return (
+        apart
+        and abs(sum(parts) - whole) < _CENT
+        and 0 not in parts
+        and abs(parts[1]) < abs(parts[0])
+    )
 
 
 def _with_confidence(claim: Claim, ranked: Sequence[Claim]) -> Claim:

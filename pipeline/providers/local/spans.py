@@ -3,8 +3,8 @@
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -22,11 +22,15 @@ _NUMERIC_DATE = re.compile(r"(\d{1,2})\D{1,3}(\d{1,2})\D{1,3}\d{2,4}")
 _CLOCK = re.compile(r"hh:mm|24.?hour", re.IGNORECASE)
 _YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
 #: RFC 3339: nothing less is a JSON Schema date-time, and a zone that isn't printed is not made up.
-_INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _CODE = re.compile(r"(?<![\w/.\-])[#(]?(?P<code>[^\W_][\w./\-]{0,58}[^\W_]|\d)(?![\w])")
 _ENGLISH = re.compile(r"\b(?:the|and|of|for|with|from|is|are|to)\b", re.IGNORECASE)
 _AMERICAN = re.compile(r"(?:\bU\.?S\.?(?:A\.?|D)?\b|United States|\$|,? [A-Z]{2} \d{5}\b)")
-_KNOWN_KINDS = ("email", "url", "doi", "iban", "vat")
+#: Kinds whose spans are not read as another kind, too.
+_WITHOUT = {
+    "number": ("date", "email", "url", "doi", "iban", "vat"),
+    "identifier": ("date", "email", "url"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,7 @@ class Span:
     value: Any
     sure: float = 1.0
     currency: str | None = None
+    percent: bool = False
 
     @property
     def page(self) -> int:
@@ -68,42 +73,37 @@ class Spans:
         return self._found[kind]
 
     def _find(self, kind: str) -> Iterator[Span]:
+        if kind == "money":
+            numbers = (span for span in self.of("number") if not span.percent)
+            yield from (replace(span, sure=self._sure_amount(span)) for span in numbers)
+            return
+        taken = self._taken(_WITHOUT.get(kind, ()))
+        for segment in self._layout.segments:
+            for span in self.within(segment, kind):
+                if not _overlaps(taken.get(segment.page, ()), span.start, span.end):
+                    yield span
+
+    def within(self, segment: Segment, kind: str) -> Iterator[Span]:
+        """The spans of one kind in a segment by itself."""
+        text = segment.text
+        if kind in {"money", "number", "date"} and not any(char.isdigit() for char in text):
+            return
         if kind in {"money", "number"}:
-            yield from self._numbers(kind)
-        elif kind == "identifier":
-            yield from self._codes()
-        elif finder := _FINDERS.get(kind):
-            for segment in self._layout.segments:
-                for found in finder(segment.text):
-                    if kind != "currency" or _apart(segment.text, found):
-                        yield _span(segment, found)
+            for found in values.find_numbers(text, decimal=self.decimal):
+                yield _span(segment, found)
         elif kind == "date":
-            yield from self._dates()
+            day_first, known = self.day_first
+            for day in values.find_dates(text, day_first=day_first):
+                yield _span(segment, day, sure=1.0 if known or len(day.readings) == 1 else 0.7)
+        elif kind == "identifier":
+            yield from _codes(segment)
+        elif finder := _FINDERS.get(kind):
+            for one in finder(text):
+                if kind != "currency" or _apart(text, one):
+                    yield _span(segment, one)
 
-    def _dates(self) -> Iterator[Span]:
-        day_first, known = self.day_first
-        for segment in self._layout.segments:
-            if any(char.isdigit() for char in segment.text):
-                for found in values.find_dates(segment.text, day_first=day_first):
-                    clear = known or len(found.readings) == 1
-                    yield _span(segment, found, sure=1.0 if clear else 0.7)
-
-    def _numbers(self, kind: str) -> Iterator[Span]:
-        """Numbers that are part of nothing else; amounts have decimals or a currency."""
-        taken = self._taken(("date", *_KNOWN_KINDS))
-        for segment in self._layout.segments:
-            if not any(char.isdigit() for char in segment.text):
-                continue
-            for found in values.find_numbers(segment.text, decimal=self.decimal):
-                start = segment.start + found.start
-                if _overlaps(taken.get(segment.page, ()), start, start + len(found.text)):
-                    continue
-                if found.percent and kind == "money":
-                    continue
-                yield _span(segment, found, sure=self._sure_amount(found) if kind == "money" else 1.0)
-
-    def _sure_amount(self, found: Found[Decimal]) -> float:
-        """How likely a number is an amount by its looks."""
+    def _sure_amount(self, found: Span) -> float:
+        """How likely a number is an amount by its looks: amounts have decimals or a currency."""
         if found.text[:1] == "0" and found.text[1:2].isdigit():
             return 0.3  # a code
         sign = _DECIMALS.search(found.text)
@@ -112,21 +112,6 @@ class Spans:
         if found.currency or sign:
             return 1.0 if found.currency else 0.97
         return 0.75 if 1 < len(found.text) < 9 else 0.6
-
-    def _codes(self) -> Iterator[Span]:
-        """Words with a digit in them that are no date; amounts are unlikely codes."""
-        taken = self._taken(("date", "email", "url"))
-        for segment in self._layout.segments:
-            for match in _CODE.finditer(segment.text):
-                code = match["code"]
-                bracketed = match.group()[0] == "("
-                start = segment.start + match.start("code")
-                if not any(char.isdigit() for char in code) or len(code) > _LONGEST_WORD:
-                    continue
-                percent = segment.text[match.end("code") :].lstrip()[:1] == "%"
-                if not percent and not _overlaps(taken.get(segment.page, ()), start, start + len(code)):
-                    sure = 0.4 if _AMOUNT.fullmatch(code) else 0.8 if len(code) < 3 or bracketed else 1.0
-                    yield Span(segment, start, start + len(code), code, code, sure)
 
     def _taken(self, kinds: Iterable[str]) -> dict[int, list[tuple[int, int]]]:
         taken: dict[int, list[tuple[int, int]]] = {}
@@ -139,13 +124,33 @@ class Spans:
 def _span(segment: Segment, found: Found[Any], sure: float = 1.0) -> Span:
     start = segment.start + found.start
     return Span(
-        segment, start, segment.start + found.end, found.text, found.value, sure, found.currency
+        segment,
+        start,
+        segment.start + found.end,
+        found.text,
+        found.value,
+        sure,
+        found.currency,
+        found.percent,
     )
 
 
 def _instants(text: str) -> Iterator[Found[str]]:
     for match in _INSTANT.finditer(text):
         yield Found(match.group(), *match.span(), match.group(), frozenset({match.group()}))
+
+
+def _codes(segment: Segment) -> Iterator[Span]:
+    """Words with a digit in them; amounts are unlikely codes, percentages none."""
+    for match in _CODE.finditer(segment.text):
+        code = match["code"]
+        percent = segment.text[match.end("code") :][:3].lstrip()[:1] == "%"
+        if percent or len(code) > _LONGEST_WORD or not any(char.isdigit() for char in code):
+            continue
+        bracketed = match.group()[0] == "("
+        sure = 0.4 if _AMOUNT.fullmatch(code) else 0.8 if len(code) < 3 or bracketed else 1.0
+        start = segment.start + match.start("code")
+        yield Span(segment, start, start + len(code), code, code, sure)
 
 
 def _years(text: str) -> Iterator[Found[Decimal]]:
@@ -210,6 +215,10 @@ def as_json(ask: Ask, value: Any, text: str) -> Any:
     """A span's meaning as the JSON value that the ask's type takes; None if it takes none."""
     node = ask.node
     made: Any
+    if ask.kind == "enum":
+        return value if value in ask.options else None
+    if ask.kind == "check":
+        return value if isinstance(value, bool) else None
     if node.type in {"number", "integer"}:
         made = _number(node.type, value)
     elif ask.textual:
@@ -226,20 +235,23 @@ def _number(kind: str, value: Any) -> int | float | None:
     return None if kind == "integer" and not isinstance(number, int) else number
 
 
-def _text(ask: Ask, value: Any, text: str) -> str:
+def _text(ask: Ask, value: Any, text: str) -> str | None:
     printed = " ".join(text.split())
     told = str(ask.node.schema.get("description") or "")
     if isinstance(value, date):
         return value.isoformat() if ask.iso else printed
     if isinstance(value, time):
-        return value.strftime("%H:%M:%S" if value.second else "%H:%M") if _CLOCK.search(told) else printed
+        if ask.node.schema.get("format") == "time":
+            return None  # RFC 3339 wants a zone, and none is printed
+        clock = "%H:%M:%S" if value.second else "%H:%M"
+        return value.strftime(clock) if _CLOCK.search(told) else printed
     if ask.kind in {"currency", "email", "url", "doi"}:
         return str(value)
     return printed
 
 
-def _allowed(value: Any, schema: Any) -> bool:
+def _allowed(value: Any, schema: Mapping[str, Any]) -> bool:
     """The plain limits of a schema: cheaper to obey than to be told."""
-    if isinstance(value, str):
-        return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
-    return schema.get("minimum", value) <= value <= schema.get("maximum", value)
+    size = len(value) if isinstance(value, str) else value
+    least, most = ("minLength", "maxLength") if isinstance(value, str) else ("minimum", "maximum")
+    return bool(schema.get(least, size) <= size <= schema.get(most, size))

@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
-from pipeline import values
+from pipeline.providers.local import summaries
 from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
-from pipeline.providers.local.labelled import fit
+from pipeline.providers.local.fitting import fit, in_cell
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher
-from pipeline.providers.local.postal import span_of
 from pipeline.providers.local.spans import Span, Spans
-from pipeline.providers.local.words import covers, lexicon
+from pipeline.providers.local.words import lexicon
 from pipeline.schema import Node
 
 #: A header's cell names a column this well; a header has at least so many such columns.
@@ -21,6 +19,8 @@ _NAMES, _FEWEST = 0.5, 2
 #: At least this share of the columns that are asked for; and so many of the header's other cells.
 _SHARE = 0.35
 _LONGEST_CELL = 60
+#: A repeated header names its columns nearly as well as the first.
+_AGAIN = 0.85
 #: A line below a table that says one of the document's totals this well ends it.
 _ENDS = 0.8
 #: A header may have this many lines; a table ends at a gap of so many line heights.
@@ -30,6 +30,7 @@ _NEAR = 1.3
 _MOST_ROWS = 5000
 _FIGURES = frozenset(("money", "number", "percent", "year"))
 _CENT = Decimal("0.02")
+_PROVED = 0.93
 
 
 @dataclass(slots=True, eq=False)
@@ -51,11 +52,15 @@ class Header:
         return sum(score for _, score in self.cells.values())
 
 
-def read(layout: Layout, spans: Spans, plan: Plan, whole: Matcher) -> dict[str, list[dict[str, Claim]]]:
+def read(
+    layout: Layout, spans: Spans, plan: Plan, whole: Matcher
+) -> dict[str, list[dict[str, Claim]]]:
     """The rows of each array of objects, by its pointer; a header belongs to the array that it fits best."""
     tables = [Table(layout, spans, node, columns, whole) for node, columns in plan.tables]
     bands = list(_bands(layout)) if tables else []
-    headers = [[header for band in bands if (header := table.header(band)) is not None] for table in tables]
+    headers = [
+        [header for band in bands if (header := table.header(band)) is not None] for table in tables
+    ]
     claimed: dict[Segment, list[float]] = {}
     for header in (header for found in headers for header in found):
         for segment in header.segments:
@@ -84,58 +89,48 @@ def _bands(layout: Layout) -> Iterator[list[list[Segment]]]:
                 break
             band.append(row)
         short = sum(len(segment.text) <= _LONGEST_CELL for row in band for segment in row)
-        if band and short >= _FEWEST and any(len(segment.text) <= _LONGEST_CELL for segment in first):
+        if (
+            band
+            and short >= _FEWEST
+            and any(len(segment.text) <= _LONGEST_CELL for segment in first)
+        ):
             yield band
 
 
 class Table:
     """One array of objects, and how its rows are found in a layout."""
 
-    def __init__(self, layout: Layout, spans: Spans, node: Node, columns: Sequence[Ask], whole: Matcher) -> None:
+    def __init__(
+        self, layout: Layout, spans: Spans, node: Node, columns: Sequence[Ask], whole: Matcher
+    ) -> None:
         self.pointer = node.pointer
-        self._name = lexicon().read_name(node.name)
+        self._node = node
         self._layout = layout
-        self._decimal = spans.decimal
-        self._day_first = spans.day_first[0]
+        self._spans = spans
         self._columns = columns
         self._rows = Matcher(columns, lexicon(), "row")
         self._whole = whole
 
     def rows(self, headers: Sequence[Header]) -> list[dict[str, Claim]]:
         """The items under the header that fits best, wherever it is repeated; else lines like `VAT 7 % 3.50`."""
-        best = max(headers, key=lambda header: header.score, default=None)
         found: list[dict[str, Claim]] = []
-        for header in headers:
-            if best is not None and set(header.cells) == set(best.cells) and header.score >= 0.85 * best.score:
-                found += self._items(header)
-        return (found or list(self._lines()))[:_MOST_ROWS]
-
-    def _lines(self) -> Iterator[dict[str, Claim]]:
-        """Lines that say the array's name, a percentage and amounts: the summary of taxes, of discounts."""
-        rate = next((ask for ask in self._columns if ask.kind == "percent"), None)
-        amounts = [ask for ask in self._columns if ask.kind == "money"]
-        amounts.sort(key=lambda ask: any("net" in unit.concepts for unit in ask.own))
-        if rate is None or not amounts:
-            return
-        for row in self._layout.rows:
-            text = " ".join(segment.text for segment in row)
-            if len(text) > 120 or "%" not in text or covers(self._name, lexicon().read(text)) < 0.9:
-                continue
-            percents = [(s, f) for s in row for f in values.find_percentages(s.text)]
-            sums = [(s, f) for s in row for f in values.find_numbers(s.text, decimal=self._decimal) if not f.percent]
-            if len(percents) != 1 or not 1 <= len(sums) <= len(amounts):
-                continue
-            made: dict[str, Claim] = {}
-            for ask, (segment, found) in [(rate, percents[0]), *zip(amounts, reversed(sums), strict=False)]:
-                for claim in claims_of(ask, span_found(segment, found), 0.7):
-                    made[ask.pointer] = claim
-            yield made
+        if headers:
+            best = max(headers, key=lambda header: header.score)
+            for header in headers:
+                if set(header.cells) == set(best.cells) and header.score >= _AGAIN * best.score:
+                    found += self._items(header)
+        found = found or list(summaries.rows(self._layout, self._spans, self._node, self._columns))
+        return found[:_MOST_ROWS]
 
     def header(self, band: Sequence[Sequence[Segment]]) -> Header | None:
         """The header that begins in the first of some rows, if it names enough of the columns."""
         cells: dict[Ask, tuple[Segment, float]] = {}
         scored = sorted(
-            ((score, -i, -j, segment, ask) for i, (segment, scores) in enumerate(self._named(band)) for j, (ask, score) in enumerate(scores.items())),
+            (
+                (score, -i, -j, segment, ask)
+                for i, (segment, scores) in enumerate(self._named(band))
+                for j, (ask, score) in enumerate(scores.items())
+            ),
             key=lambda item: item[:3],
             reverse=True,
         )
@@ -151,7 +146,9 @@ class Table:
         few = len(cells) < max(min(_FEWEST, len(self._columns)), _SHARE * len(self._columns))
         return None if few or len(cells) < _SHARE * len(others) else Header(cells, others, last)
 
-    def _named(self, band: Sequence[Sequence[Segment]]) -> Iterator[tuple[Segment, dict[Ask, float]]]:
+    def _named(
+        self, band: Sequence[Sequence[Segment]]
+    ) -> Iterator[tuple[Segment, dict[Ask, float]]]:
         """How well each cell of a header names each column, alone or with the line above it."""
         inside = {id(segment) for row in band for segment in row}
         for row in band:
@@ -161,7 +158,10 @@ class Table:
                 scores = dict(self._rows.match(segment.text))
                 if segment.above is not None and id(segment.above) in inside:
                     joined = self._rows.match(f"{segment.above.text} {segment.text}")
-                    scores = {ask: max(scores.get(ask, 0.0), joined.get(ask, 0.0)) for ask in {**scores, **joined}}
+                    scores = {
+                        ask: max(scores.get(ask, 0.0), joined.get(ask, 0.0))
+                        for ask in {**scores, **joined}
+                    }
                 yield segment, scores
 
     def _items(self, header: Header) -> Iterator[dict[str, Claim]]:
@@ -173,7 +173,9 @@ class Table:
                 placed[ask].append(segment)
         key = max(
             (ask for ask in placed if ask.kind in _FIGURES),
-            key=lambda ask: sum(self._cell(ask, segment, 1.0) is not None for segment in placed[ask]),
+            key=lambda ask: sum(
+                self._cell(ask, segment, 1.0) is not None for segment in placed[ask]
+            ),
             default=None,
         )
         if key is None:
@@ -185,7 +187,9 @@ class Table:
             found.append(self._row(header, placed, anchor, until))
         usual = sorted(map(len, found))[len(found) // 2] if found else 0
         for row in found:
-            if len(row) >= max(min(_FEWEST, len(header.cells)), 0.6 * usual):  # not a sum carried over
+            if len(row) >= max(
+                min(_FEWEST, len(header.cells)), 0.6 * usual
+            ):  # not a sum carried over
                 yield _checked(row)
 
     def _body(self, header: Header) -> Iterator[Segment]:
@@ -209,13 +213,18 @@ class Table:
 
     def _column(self, header: Header, segment: Segment) -> Ask | None:
         """The column that a segment stands in: by shared width, else by the nearest edge."""
-        cells: list[tuple[Ask | None, Segment]] = [(ask, cell) for ask, (cell, _) in header.cells.items()]
+        cells: list[tuple[Ask | None, Segment]] = [
+            (ask, cell) for ask, (cell, _) in header.cells.items()
+        ]
         cells += [(None, other) for other in header.others]
         overlap, distance = max(
-            ((_overlap(segment, cell), -_edges(segment, cell)) for _, cell in cells), default=(0.0, 0.0)
+            ((_overlap(segment, cell), -_edges(segment, cell)) for _, cell in cells),
+            default=(0.0, 0.0),
         )
         return next(
-            ask for ask, cell in cells if (_overlap(segment, cell), -_edges(segment, cell)) == (overlap, distance)
+            ask
+            for ask, cell in cells
+            if (_overlap(segment, cell), -_edges(segment, cell)) == (overlap, distance)
         )
 
     def _row(
@@ -229,7 +238,10 @@ class Table:
                 for segment in placed[ask]
                 if segment.page == anchor.page
                 and anchor.box[1] - low * anchor.size <= segment.box[1] < until - 0.4 * anchor.size
-                and (ask.kind not in _FIGURES or abs(segment.box[1] - anchor.box[1]) <= _NEAR * anchor.size)
+                and (
+                    ask.kind not in _FIGURES
+                    or abs(segment.box[1] - anchor.box[1]) <= _NEAR * anchor.size
+                )
             ]
             near.sort(key=lambda segment: (abs(segment.box[1] - anchor.box[1]), segment.start))
             for segment in near:
@@ -251,29 +263,28 @@ class Table:
         text = self._layout.pages[segment.page].text
         last = segment
         while (below := last.below) is not None and len(text[segment.start : below.end]) < 400:
-            tight = below.box[1] - last.box[3] < 0.35 * last.size and abs(below.box[0] - segment.box[0]) < 2
+            tight = (
+                below.box[1] - last.box[3] < 0.35 * last.size
+                and abs(below.box[0] - segment.box[0]) < 2
+            )
             if not tight or below.figure or text[last.end : below.start].strip():
                 break
             last = below
-        return Span(segment, segment.start, last.end, text[segment.start : last.end], text[segment.start : last.end])
+        return Span(
+            segment,
+            segment.start,
+            last.end,
+            text[segment.start : last.end],
+            text[segment.start : last.end],
+        )
 
     def _spans_in(self, ask: Ask, segment: Segment) -> Iterator[Span]:
-        found: Sequence[values.Found[Any]] = ()
-        if ask.kind in _FIGURES:
-            found = values.find_numbers(segment.text, decimal=self._decimal)
-        elif ask.kind == "date":
-            found = values.find_dates(segment.text, day_first=self._day_first)
-        else:
-            fitted = fit(ask, self._whole_text(segment) if ask.kind == "text" else span_of(segment, 0, len(segment.text)))
+        if ask.kind == "text":
+            fitted = fit(ask, self._whole_text(segment))
             if fitted is not None:
                 yield fitted
-        for one in found:
-            yield span_found(segment, one)
-
-
-def span_found(segment: Segment, found: values.Found[Any]) -> Span:
-    """What was found in a segment's text, as a span of its page."""
-    return Span(segment, segment.start + found.start, segment.start + found.end, found.text, found.value)
+        else:
+            yield from in_cell(ask, segment, self._spans)
 
 
 def _apart(row: Sequence[Segment], other: Sequence[Segment]) -> float:
@@ -298,11 +309,18 @@ def _checked(row: dict[str, Claim]) -> dict[str, Claim]:
     """A row whose quantity times price is its total is sure of all three."""
     by_meaning = {claim.ask.meaning or _quantity(claim.ask): claim for claim in row.values()}
     parts = [by_meaning.get(name) for name in ("quantity", "unit_price", "line_total")]
-    numbers = [Decimal(str(claim.value)) for claim in parts if claim is not None and isinstance(claim.value, (int, float))]
-    if len(numbers) == 3 and abs(numbers[0] * numbers[1] - numbers[2]) <= _CENT * max(1, abs(numbers[0])):
-        sure = {id(claim) for claim in parts}
-        return {key: replace(claim, score=0.93) if id(claim) in sure else claim for key, claim in row.items()}
-    return row
+    known = [
+        claim for claim in parts if claim is not None and isinstance(claim.value, (int, float))
+    ]
+    if len(known) < 3:
+        return row
+    quantity, price, total = (Decimal(str(claim.value)) for claim in known)
+    if abs(quantity * price - total) > _CENT * max(Decimal(1), abs(quantity)):
+        return row
+    return {
+        key: replace(claim, score=_PROVED) if claim in known else claim
+        for key, claim in row.items()
+    }
 
 
 def _quantity(ask: Ask) -> str:

@@ -8,8 +8,26 @@ from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.spans import Span, Spans
 
 #: Worth of a kind's first span when it is the only value of that kind, and when there are others.
-_ALONE = {"iban": 0.85, "email": 0.75, "url": 0.7, "doi": 0.85, "vat": 0.75, "phone": 0.6, "currency": 0.86, "time": 0.55}
-_AMONG = {"iban": 0.6, "email": 0.5, "url": 0.45, "doi": 0.75, "vat": 0.55, "phone": 0.42, "currency": 0.7, "time": 0.3}
+_ALONE = {
+    "iban": 0.85,
+    "email": 0.75,
+    "url": 0.7,
+    "doi": 0.85,
+    "vat": 0.75,
+    "phone": 0.6,
+    "currency": 0.86,
+    "time": 0.55,
+}
+_AMONG = {
+    "iban": 0.6,
+    "email": 0.5,
+    "url": 0.45,
+    "doi": 0.75,
+    "vat": 0.55,
+    "phone": 0.42,
+    "currency": 0.7,
+    "time": 0.3,
+}
 #: The date of a document that has none with a label: the first one.
 _FIRST_DATE = 0.5
 
@@ -21,7 +39,9 @@ def claims(spans: Spans, plan: Plan) -> Iterator[Claim]:
             yield from _of_kind(ask, spans.of(ask.kind))
         elif ask.kind == "date" and ask.meaning == "issue_date":
             for number, span in enumerate(spans.of("date")[:5]):
-                yield from claims_of(ask, span, (_FIRST_DATE - 0.02 * number) * span.sure, labelled=False)
+                yield from claims_of(
+                    ask, span, (_FIRST_DATE - 0.02 * number) * span.sure, labelled=False
+                )
 
 
 def _of_kind(ask: Ask, found: list[Span]) -> Iterator[Claim]:
@@ -36,6 +56,8 @@ def _of_kind(ask: Ask, found: list[Span]) -> Iterator[Claim]:
         value = str(span.value)
         if value not in seen:
             seen.add(value)
-            yield from claims_of(ask, span, worth * (0.85 + 0.15 * times[value] / most), labelled=False)
+            yield from claims_of(
+                ask, span, worth * (0.85 + 0.15 * times[value] / most), labelled=False
+            )
         if len(seen) > 10:
             return

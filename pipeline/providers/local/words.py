@@ -19,11 +19,6 @@ _NAME_PART = re.compile(
     r"\d+(?:st|nd|rd|th)\b|\d+(?:st|nd|rd|th)(?=[A-Z_])|\d+"
     r"|[A-Z]{2,}s?(?![a-z])|[A-Z](?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|[^\W\d_]"
 )
-_STOP = frozenset(
-    "of the a an and or for in on at be is as der die das des dem den und oder für im am de la les l d et ou "
-    "en y e o los las el do da dos das di della del delle het een van per op & see your you this that s "
-    "eur euro euros usd gbp chf inr rs".split()
-)
 #: The letters that two languages write in two ways.
 _LETTERS = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "’": "'"})
 _LONGEST_WORD = 40
@@ -82,14 +77,23 @@ class Lexicon:
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.general = frozenset(_listed(data["general"]["words"]))
+        self._filling = frozenset(plain(word) for word in _listed(data["filling"]["words"]))
+        self.particles = frozenset(_listed(data["names"]["particles"]))
+        self.joins = frozenset(_listed(data["names"]["joins"]))
         self.heads = tuple(plain(word) for word in _listed(data["heads"]["words"]))
         self.roles = frozenset(_listed(data["roles"]["words"]))
-        self.kinds = {c: kind for kind, words in data["kinds"].items() for c in _listed(words)}
+        self.kinds: dict[str, str] = {
+            c: kind for kind, words in data["kinds"].items() for c in _listed(words)
+        }
         suffixes = sorted(_listed(data["organisations"]["suffixes"]), key=len, reverse=True)
-        self._company = re.compile(rf"(?:^|[\s,&.])(?:{'|'.join(map(re.escape, suffixes))})(?=$|[\s,.)])")
+        self._company = re.compile(
+            rf"(?:^|[\s,&.])(?:{'|'.join(map(re.escape, suffixes))})(?=$|[\s,.)])"
+        )
         self._countries = frozenset(plain(name) for name in _listed(data["countries"]["names"]))
         self.answers = {
-            plain(word): said == "yes" for said, words in data["answers"].items() for word in _listed(words)
+            plain(word): said == "yes"
+            for said, words in data["answers"].items()
+            for word in _listed(words)
         }
         self._words: dict[str, tuple[frozenset[str], ...]] = {}
         self._phrases: dict[tuple[str, ...], tuple[frozenset[str], ...]] = {}
@@ -101,9 +105,16 @@ class Lexicon:
         self._rewrites = [
             (tuple(given.split()), tuple(made.split())) for given, made in data["rewrites"].items()
         ]
+        self._rewritten_from = frozenset(given[0] for given, _ in self._rewrites)
         self._cache: dict[str, tuple[Unit, ...]] = {}
         self.meanings = tuple(
-            Meaning(name, m["kind"], m.get("scope", ""), self._all(m["fields"]), self._labels(m["labels"]))
+            Meaning(
+                name,
+                m["kind"],
+                m.get("scope", ""),
+                self._all(m["fields"]),
+                self._labels(m["labels"]),
+            )
             for name, m in data["meanings"].items()
         )
 
@@ -119,7 +130,9 @@ class Lexicon:
         words, *more = entry.split("+")
         key = tuple(tokens(words))
         parts = (frozenset({concept}), *(frozenset({other}) for other in more))
-        table: dict[Any, tuple[frozenset[str], ...]] = self._phrases if len(key) > 1 else self._words
+        table: dict[Any, tuple[frozenset[str], ...]] = (
+            self._phrases if len(key) > 1 else self._words
+        )
         name: Any = key if len(key) > 1 else "".join(key) or words.strip()
         known = table.get(name)
         if known and len(known) == len(parts):
@@ -134,12 +147,17 @@ class Lexicon:
     def _labels(self, phrases: str) -> tuple[tuple[tuple[Unit, ...], float], ...]:
         """Phrases with their worth: `~` marks those that other things are called, too."""
         return tuple(
-            (self.read(phrase), _VAGUE if phrase.startswith("~") else 1.0) for phrase in _listed(phrases)
+            (self.read(phrase), _VAGUE if phrase.startswith("~") else 1.0)
+            for phrase in _listed(phrases)
         )
 
     def read(self, text: str) -> tuple[Unit, ...]:
         """The units of a label or a phrase, filling words left out."""
         return self.units(tokens(text))
+
+    def says(self, text: str) -> bool:
+        """Whether a text has any word that is no filling word."""
+        return any(token not in self._filling for token in tokens(text))
 
     def read_name(self, name: str) -> tuple[Unit, ...]:
         """The units of a field's name, however it is written."""
@@ -152,8 +170,10 @@ class Lexicon:
         while at < len(words):
             size, found = self._phrase(words, at)
             if found:
-                units += [self._unit(" ".join(words[at : at + size]), concepts) for concepts in found]
-            elif words[at] not in _STOP:
+                units += [
+                    self._unit(" ".join(words[at : at + size]), concepts) for concepts in found
+                ]
+            elif words[at] not in self._filling:
                 units += self.word(words[at])
             at += size
         return self._rewritten(tuple(units))
@@ -183,9 +203,9 @@ class Lexicon:
         if found := self._words.get(word):
             return found
         for ending in ("s", "es", "n", "en", "e", "er"):
-            if len(word) - len(ending) >= 4 and word.endswith(ending):
-                if found := self._words.get(word[: -len(ending)]):
-                    return found
+            long = len(word) - len(ending) >= 4 and word.endswith(ending)
+            if long and (found := self._words.get(word[: -len(ending)])):
+                return found
         return ()
 
     def _compound(self, word: str) -> tuple[frozenset[str], ...]:
@@ -204,11 +224,20 @@ class Lexicon:
 
     def _joined(self, word: str) -> tuple[frozenset[str], ...]:
         """The first part of a compound, with or without the letter that joins it."""
-        return self._look_up(word) or (self._look_up(word[:-1]) if word[-1] == "s" and len(word) > 3 else ())
+        return self._look_up(word) or (
+            self._look_up(word[:-1]) if word[-1] == "s" and len(word) > 3 else ()
+        )
 
     def _rewritten(self, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
-        for given, made in self._rewrites:
-            for at in range(len(units) - len(given) + 1):
+        starts = [
+            at
+            for at, unit in enumerate(units)
+            if not unit.concepts.isdisjoint(self._rewritten_from)
+        ]
+        for given, made in self._rewrites if starts else ():
+            for at in starts:
+                if at + len(given) > len(units):
+                    break
                 part = units[at : at + len(given)]
                 if all(want in unit.concepts for want, unit in zip(given, part, strict=True)):
                     word = " ".join(unit.word for unit in part)
@@ -247,7 +276,9 @@ def covers(phrase: Sequence[Unit], label: Iterable[Unit]) -> float:
     """The share of a phrase, by weight, that stands somewhere in a longer text."""
     units = list(label)
     whole = weigh(phrase)
-    found = sum(unit.weight * max((_same(unit, other) for other in units), default=0.0) for unit in phrase)
+    found = sum(
+        unit.weight * max((_same(unit, other) for other in units), default=0.0) for unit in phrase
+    )
     return found / whole if whole else 0.0
 
 
