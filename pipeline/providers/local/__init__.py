@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.errors import ReplyError
 from pipeline.providers import Endpoint, Hint, Provider, Reply, Request, Usage
 from pipeline.schema import Schema
+from pipeline.stages import Stage
 
 
 class Local:
@@ -58,6 +59,10 @@ class Local:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def check(stage: Stage, model: str) -> None:
+    """Nothing to refuse: settings that are meant for models change nothing here."""
 
 
 def open_provider(endpoint: Endpoint) -> Provider:
