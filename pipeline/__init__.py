@@ -31,8 +31,18 @@ _HOMES = {
     "extract": "pipeline.api",
     "validate": "pipeline.api",
 }
-__all__ = [  # noqa: PLE0604, the names are those of the table
-    *sorted(_HOMES),
+__all__ = [
+    "Document",
+    "Evidence",
+    "FieldsiftError",
+    "Finding",
+    "Pipeline",
+    "Result",
+    "Schema",
+    "Stage",
+    "aextract",
+    "extract",
+    "validate",
 ]
 
 

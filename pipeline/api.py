@@ -120,7 +120,7 @@ class Pipeline:
 
         """
 
-        async def work() -> Run:
+        async def _work() -> Run:
             decided = self._plan(inputs, output)
             how, where = _split(options)
             async with open_runner(decided, how, where) as runner:
@@ -128,7 +128,7 @@ class Pipeline:
                     pass
                 return summarised(decided, runner)
 
-        return wait_for(work())
+        return wait_for(_work())
 
     async def arun(
         self, inputs: Any = None, output: str | Path | None = None, **options: Any

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def fieldsift(
     return told
 
 
-def results(output: Path) -> dict[str, dict[str, object]]:
+def results(output: Path) -> dict[str, dict[str, Any]]:
     """The lines of results.jsonl by document; each stands there once."""
     lines = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     by_document = {f"{line['document']['path']}": line for line in lines}
@@ -78,7 +79,7 @@ def test_a_folder_becomes_data_files_results_and_a_summary(work: Path) -> None:
     assert data == {"invoice_number": "INV-2024-0043", "total": 1200}
     line = results(work / "out")["acme/b.txt"]
     assert line["status"] == "valid"
-    assert {each["pointer"]: (each["status"], each["quote"]) for each in line["evidence"]} == {  # type: ignore[attr-defined]  # a list
+    assert {each["pointer"]: (each["status"], each["quote"]) for each in line["evidence"]} == {
         "/invoice_number": ("verified", "INV-2024-0043"),
         "/total": ("verified", "1,200.00"),
     }

@@ -64,7 +64,7 @@ def test_each_document_is_asked_once_and_its_value_proven(work: Path, server: Se
     assert len(server.billed) == 12
     line = results(work / "out")["03.txt"]
     assert line["data"] == {"number": "R-0003", "total": 3.5}
-    assert [each["status"] for each in line["evidence"]] == ["verified", "verified"]  # type: ignore[attr-defined]  # a list
+    assert [each["status"] for each in line["evidence"]] == ["verified", "verified"]
     assert line["engine"] == "gemini:gemini-3.1-flash-lite"
     assert float(str(line["cost_usd"])) > 0
 
@@ -471,7 +471,7 @@ def test_a_page_that_is_not_read_is_counted_and_told(work: Path) -> None:
     assert line["coverage"] == {"pages": 3, "sent": 1, "answered": 1, "windows": 1}
     assert [(each["rule"], each["severity"]) for each in line["findings"]] == [
         ("page_not_read", "warning")
-    ]  # type: ignore[attr-defined]  # a list
+    ]
     assert "page 2, 3" in str(line["findings"])
     (work / "scan.pdf").write_bytes(pdf(b"0 0 100 100 re f"))
     fieldsift("run", "scan.pdf", "-s", FIELDS, "-m", "local", "-o", "out2", cwd=work, code=1)

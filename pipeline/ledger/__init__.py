@@ -99,7 +99,7 @@ class Ledger:
         """
         statuses = tuple(retry)
 
-        def job(db: sqlite3.Connection) -> Pass:
+        def _job(db: sqlite3.Connection) -> Pass:
             last = db.execute(
                 "select id, command, since, finished from runs order by id desc"
             ).fetchone()
@@ -122,7 +122,7 @@ class Ledger:
             )
             return Pass(number, since)
 
-        return await self._database.write(job)
+        return await self._database.write(_job)
 
     async def end(self, run: Pass) -> None:
         """The run came to its end: the same command later is a new one."""
@@ -156,7 +156,7 @@ class Ledger:
     ) -> None:
         """Commit a source's lines in place of its earlier ones, with its mark (size, mtime_ns, pipeline, run)."""
 
-        def job(db: sqlite3.Connection) -> None:
+        def _job(db: sqlite3.Connection) -> None:
             kept = {(line.path, line.stage): line.line for line in new}
             for seq, path, stage, text in db.execute(
                 "select seq, path, stage, line from lines where source = ?", (source,)
@@ -180,7 +180,7 @@ class Ledger:
             if self._results is not None:
                 self._length_after(db)
 
-        await self._database.write(job)
+        await self._database.write(_job)
 
     def counts(self) -> dict[str, int]:
         """How many lines there are of each status."""
