@@ -1,8 +1,9 @@
 """A Reply -> the Result of a stage: parsed, grounded, judged. Pure."""
 
 import json
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.document import Document
 from pipeline.errors import ReplyError
@@ -56,28 +57,36 @@ def parse(text: str) -> Any:
     stripped = text.strip().removeprefix("\ufeff")
     if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
         stripped = stripped[stripped.index("\n") : -3].strip()
-    if _depth(stripped) > _DEEPEST:
-        raise ReplyError("not_json", f"the answer is nested deeper than {_DEEPEST} levels")
     try:
-        return json.loads(stripped, parse_constant=_no_constant)
+        data = json.loads(stripped, parse_constant=_no_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         shown = stripped[:80] + ("..." if len(stripped) > 80 else "")
         raise ReplyError("not_json", f"the answer is not JSON ({error}): {shown!r}") from error
+    if _depth(data) > _DEEPEST:
+        raise ReplyError("not_json", f"the answer is nested deeper than {_DEEPEST} levels")
+    return data
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+def _depth(data: Any) -> int:
+    depth, level = 0, [data]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return depth
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number that can be kept")
 
 
 def without_data(empty: Result, status: Status, reason: str, message: str) -> Result:

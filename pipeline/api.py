@@ -7,8 +7,8 @@ import hashlib
 import heapq
 import itertools
 import os
-import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pipeline.checking import check_path, read_results
 from pipeline.config import Call, Plan, cache_folder, need_output, plan
-from pipeline.errors import FieldsiftError, NoInput, NotRecorded, StateError, UsageError
+from pipeline.errors import FieldsiftError, NoInput, NotRecorded, SetupError, StateError, UsageError
 from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies
 from pipeline.limits import dollars
 from pipeline.reporters import Checked
@@ -124,7 +124,7 @@ class Pipeline:
             decided = self._plan(inputs, output)
             how, where = _split(options)
             async with open_runner(decided, how, where) as runner:
-                async for _ in runner.run(inputs_of(decided)):
+                async for _ in runner.run(inputs_of(decided, where=where)):
                     pass
                 return summarised(decided, runner)
 
@@ -136,14 +136,17 @@ class Pipeline:
         """The Results of this run, each after it is committed; finished, unchanged documents give none."""
         decided = self._plan(inputs, output)
         how, where = _split(options)
-        async with open_runner(decided, how, where) as runner:
-            async for result in runner.run(inputs_of(decided)):
+        async with (
+            open_runner(decided, how, where) as runner,
+            contextlib.aclosing(runner.run(inputs_of(decided, where=where))) as results,
+        ):
+            async for result in results:
                 yield result
 
     def _plan(self, inputs: Any, output: str | Path | None) -> Plan:
         listed = [inputs] if isinstance(inputs, str | Path) else inputs
         given = {**self.settings, "inputs": listed, "output": output}
-        call = Call(file=self.file, keyless=REPLAYING.get() is not None)
+        call = Call(file=self.file, replaying=REPLAYING.get() is not None)
         return plan(given, call, self.stages)
 
 
@@ -172,10 +175,10 @@ async def aextract(source: Given, schema: Any, **settings: Any) -> Result:
     stage_settings = {
         key: settings.pop(key)
         for key in tuple(settings)
-        if key in Stage.__dataclass_fields__ and key != "model"
+        if key in Stage.__dataclass_fields__ and key not in {"model", "name", "schema"}
     }
     stage = Stage(name=(made := Schema.of(schema)).name, schema=made, **stage_settings)
-    decided = plan(_known_settings(settings), Call(keyless=REPLAYING.get() is not None), [stage])
+    decided = plan(_known_settings(settings), Call(replaying=REPLAYING.get() is not None), [stage])
     async with open_runner(decided, Options(), Storage()) as runner:
         results = [result async for result in runner.run([_source(source)])]
     if results[0].reason == "not_recorded":
@@ -207,22 +210,21 @@ def wait_for(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-    context = contextvars.copy_context()
+    with ThreadPoolExecutor(1, thread_name_prefix="fieldsift") as pool:
+        task: Future[asyncio.Task[T]] = Future()
 
-    def run() -> None:
+        async def _told() -> T:
+            task.set_result(asyncio.ensure_future(work))
+            return await task.result()
+
+        outcome = pool.submit(contextvars.copy_context().run, asyncio.run, _told())
         try:
-            outcome.append(context.run(asyncio.run, work))
-        except BaseException as error:  # noqa: BLE001, it is raised again where it was asked for
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="fieldsift")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+            return outcome.result()
+        except KeyboardInterrupt:
+            # Interrupted here, the work must end there too: it may be spending money.
+            running = task.result()
+            running.get_loop().call_soon_threadsafe(running.cancel)
+            raise
 
 
 @contextlib.asynccontextmanager
@@ -238,8 +240,6 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
         if where.replay or REPLAYING.get():
             options = replace(options, offline=True)
         runner = Runner(decided, ledger, replies, options=options)
-        stack.callback(ledger.close)
-        stack.callback(replies.close)
         started = datetime.now(UTC)
         try:
             if decided.output:
@@ -248,7 +248,9 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
         finally:
             await runner.aclose()
             if decided.output:
-                _write_summary(decided, runner, started, finished=datetime.now(UTC))
+                ledger.tidy()
+                ended = datetime.now(UTC) if runner.tally.ended else None
+                _write_summary(decided, runner, started, finished=ended)
 
 
 def summarised(decided: Plan, runner: Runner) -> Run:
@@ -268,27 +270,44 @@ def exit_code(counts: Mapping[str, int], tally: Tally) -> int:
         return 70
     if isinstance(tally.stopped, FieldsiftError):
         return tally.stopped.exit_code
-    if any(status in CONTINUES for status in counts):
+    seen = {*counts, *tally.statuses}
+    if any(status in CONTINUES for status in seen):
         return 3
-    return 0 if all(status in DONE for status in counts) else 1
+    return 0 if all(status in DONE for status in seen) else 1
 
 
 def _open_stores(
     decided: Plan, where: Storage, stack: contextlib.ExitStack
 ) -> tuple[Ledger, Replies]:
-    folder = None if where.in_memory else where.state or _state_folder(decided)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The ledger of an output is always on disk: `in_memory` is about answers, which hold documents' content."""
+    kept = decided.output is not None or not where.in_memory
+    folder = (where.state or _state_folder(decided)) if kept else None
+    try:
+        for path in filter(None, (decided.output, _lock_folder(decided), folder)):
+            path.mkdir(parents=True, exist_ok=True, mode=0o777 if path == decided.output else 0o700)
+    except OSError as error:
+        hint = (
+            "name another with -o"
+            if decided.output
+            else "FIELDSIFT_CACHE_DIR names another; --no-store does without"
+        )
+        raise SetupError(f"{error.filename}: {error.strerror}; {hint}") from error
     if decided.output:
-        decided.output.mkdir(parents=True, exist_ok=True)
-        if folder:
-            stack.enter_context(_alone(folder, decided.output))
+        stack.enter_context(_alone(decided.output / ".fieldsift", decided.output))
     ledger = Ledger(folder, decided.output / "results.jsonl" if decided.output else None)
+    stack.callback(ledger.close)
     replay = where.replay or REPLAYING.get()
-    if replay:
-        return ledger, Recording(replay)
-    replies: Replies = StoredReplies(folder)
-    return ledger, Recording(where.record, before=replies) if where.record else replies
+    replies: Replies = (
+        Recording(replay) if replay else StoredReplies(None if where.in_memory else folder)
+    )
+    if where.record and not replay:
+        replies = Recording(where.record, before=replies)
+    stack.callback(replies.close)
+    return ledger, replies
+
+
+def _lock_folder(decided: Plan) -> Path | None:
+    return decided.output / ".fieldsift" if decided.output else None
 
 
 def _state_folder(decided: Plan) -> Path:
@@ -327,6 +346,7 @@ def _write_summary(
         "finished": finished.isoformat(timespec="seconds") if finished else None,
         "engine": decided.engine,
         "inputs": [str(Path(text).absolute()) for text in decided.inputs],
+        "working_folder": str(Path.cwd()),
         "settings": {setting.name: setting.value for setting in decided.settings},
         "stages": [{"sha256": stage.sha256, **stage.to_json()} for stage in decided.stages],
         "schemas": {stage.schema.sha256: stage.schema.body for stage in decided.stages},
@@ -336,8 +356,8 @@ def _write_summary(
             "unchanged": runner.tally.unchanged,
             "pages": runner.tally.pages,
             "statuses": runner.tally.statuses,
-            "answers_sent": runner.tally.sent,
-            "answers_stored": runner.tally.stored,
+            "answers_sent": runner.asker.sent,
+            "answers_stored": runner.asker.stored,
         },
         "money": {
             "calls": sent,
@@ -350,7 +370,9 @@ def _write_summary(
     replace_file(output / "run.json", (dump(told, indent=2) + "\n").encode())
 
 
-def inputs_of(decided: Plan, choice: Choice = Choice()) -> Iterator[Source]:
+def inputs_of(
+    decided: Plan, choice: Choice = Choice(), where: Storage = Storage()
+) -> Iterator[Source]:
     """The chosen inputs of a plan, as a stream.
 
     Raises:
@@ -358,9 +380,16 @@ def inputs_of(decided: Plan, choice: Choice = Choice()) -> Iterator[Source]:
         NoInput: they are named, and there is no document in them.
 
     """
+    own = filter(None, (where.state, where.record, where.replay))
     if not decided.inputs:
         raise UsageError("no input: name files or folders, or input under [run] in pipeline.toml")
-    found = choice.of(sources(decided.inputs, leave_out=(need_output(decided), *decided.files)))
+    output = need_output(decided).resolve()
+    for folder in (Path(text).resolve() for text in decided.inputs if Path(text).is_dir()):
+        if folder == output or folder.is_relative_to(output):
+            raise UsageError(
+                f"output {output} holds the input {folder}: name another output folder"
+            )
+    found = choice.of(sources(decided.inputs, leave_out=(output, *decided.files, *own)))
     first = next(found, None)
     if first is None:
         raise NoInput(f"no document in {', '.join(decided.inputs)}")
@@ -377,7 +406,6 @@ def _source(given: Given) -> Source:
     return Source(
         name if isinstance(name, str) else "document",
         size=len(content),
-        named=True,
         content=content,
     )
 

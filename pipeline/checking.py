@@ -1,14 +1,14 @@
 """Outputs judged again: what `fieldsift validate` does, without a key or a network."""
 
+import hashlib
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.document import Document
-from pipeline.errors import LoadError, UsageError
+from pipeline.errors import LoadError, NoInput, UsageError
 from pipeline.grounding import ground
 from pipeline.judge import judge
 from pipeline.loaders import Loaders
@@ -16,7 +16,7 @@ from pipeline.providers import Hint
 from pipeline.reporters import Checked
 from pipeline.results import DONE, Evidence, Finding, Result
 from pipeline.schema import Schema
-from pipeline.sources import named_file
+from pipeline.sources import named_file, real_name
 from pipeline.stages import Stage
 from pipeline.validators import check
 from pipeline.writers import data_file
@@ -35,7 +35,10 @@ def read_results(output: Path) -> Iterator[Result]:
                 try:
                     yield Result.from_json(json.loads(line))
                 except ValueError as error:
-                    raise UsageError(f"{output}/results.jsonl, line {number}: {error}") from error
+                    told = f"{output}/results.jsonl, line {number}: {error}"
+                    raise UsageError(
+                        f"{told}; the command that made it, run again, mends it"
+                    ) from error
     except FileNotFoundError:
         raise UsageError(
             f"{output}: no results.jsonl here; name the output folder of a run"
@@ -55,7 +58,9 @@ def read_summary(output: Path) -> dict[str, Any]:
         raise UsageError(f"{output}: no run.json here; name the output folder of a run") from None
     except ValueError as error:
         raise UsageError(f"{output}/run.json: {error}") from error
-    return dict(told)
+    if not isinstance(told, dict):
+        raise UsageError(f"{output}/run.json: not a summary of a run; run again to make it anew")
+    return told
 
 
 async def check_path(
@@ -69,8 +74,8 @@ async def check_path(
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    if path.is_dir() and (path / "results.jsonl").exists() and schema is None:
-        async with aclosing(_check_output(path, documents)) as checked:
+    if path.is_dir() and (path / "results.jsonl").exists():
+        async with aclosing(_check_output(path, schema, documents)) as checked:
             return [each async for each in checked]
     if schema is None:
         raise UsageError(f"{path} is not the output folder of a run: name a schema with -s")
@@ -79,6 +84,8 @@ async def check_path(
         if path.is_dir()
         else [path]
     )
+    if not files:
+        raise NoInput(f"no JSON or JSONL in {path}")
     return [each for file in files for each in _check_file(file, schema)]
 
 
@@ -88,7 +95,7 @@ def _check_file(file: Path, schema: Schema) -> Iterator[Checked]:
     except (OSError, UnicodeDecodeError) as error:
         yield Checked(str(file), (Finding("not_readable", "", f"can't be read: {error}"),))
         return
-    rows = text.splitlines() if file.suffix == ".jsonl" else [text]
+    rows = text.split("\n") if file.suffix == ".jsonl" else [text]
     for number, row in enumerate(rows, start=1):
         name = f"{file}:{number}" if file.suffix == ".jsonl" else str(file)
         if row.strip() or file.suffix != ".jsonl":
@@ -103,18 +110,29 @@ def _check_text(text: str, schema: Schema) -> list[Finding]:
     return check(schema, data)
 
 
-async def _check_output(output: Path, documents: Path | None) -> AsyncGenerator[Checked, None]:
+async def _check_output(
+    output: Path, schema: Schema | None, documents: Path | None
+) -> AsyncGenerator[Checked, None]:
     told = read_summary(output)
-    stages = {each["sha256"]: each for each in told.get("stages", ())}
-    schemas = {
-        sha: Schema(name="recorded", body=body, source=f"{output}/run.json")
-        for sha, body in told.get("schemas", {}).items()
+    bodies = told.get("schemas", {})
+    source = f"{output}/run.json"
+    recorded = {
+        sha: Schema(name="recorded", body=body, source=source) for sha, body in bodies.items()
+    }
+    stages = {
+        each["sha256"]: Stage(
+            each["name"], schema or recorded[each["schema_sha256"]], evidence=each["evidence"]
+        )
+        for each in told.get("stages", ())
+        if schema or each["schema_sha256"] in recorded
     }
     roots = [documents] if documents else [Path(text) for text in told.get("inputs", ())]
+    if not documents and "working_folder" in told:  # where patterns were looked for
+        roots.append(Path(told["working_folder"]))
     loaders = Loaders(1)
     try:
         for result in read_results(output):
-            yield await _check_result(result, output, stages, schemas, roots, loaders)
+            yield await _check_result(result, output, stages, roots, loaders)
     finally:
         await loaders.aclose()
 
@@ -122,8 +140,7 @@ async def _check_output(output: Path, documents: Path | None) -> AsyncGenerator[
 async def _check_result(
     result: Result,
     output: Path,
-    stages: Mapping[str, Mapping[str, Any]],
-    schemas: Mapping[str, Schema],
+    stages: Mapping[str, Stage],
     roots: list[Path],
     loaders: Loaders,
 ) -> Checked:
@@ -135,33 +152,28 @@ async def _check_result(
         told = "; ".join(finding.message for finding in result.findings) or result.status
         return Checked(name, (Finding(rule, "", f"{result.status}: {told}"),))
     file = output / data_file(result.stage, name, rejected=result.status == "invalid")
-    schema = schemas.get(result.schema_sha256 or "")
-    if schema is None:
-        return Checked(
-            str(file),
-            (
-                Finding(
-                    "no_schema", "", "made with a schema that run.json no longer holds; run again"
-                ),
-            ),
-        )
+    stage = stages.get(result.stage_sha256 or "")
+    if stage is None:
+        told = "made with a stage that run.json no longer holds; run again"
+        return Checked(str(file), (Finding("no_schema", "", told),))
     try:
         data = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        return Checked(
-            str(file), (Finding("no_data", "", f"the data file can't be read: {error}"),)
-        )
-    recorded = stages.get(result.stage_sha256 or "", {})
-    stage = Stage(result.stage, schema, evidence=recorded.get("evidence", "flagged"))
+        told = f"the data file can't be read: {error}"
+        return Checked(str(file), (Finding("no_data", "", told),))
+    # A model's own rules are code that is not here: what they said then still holds.
+    earlier = [f for f in result.findings if f.rule.startswith("model:") and data == result.data]
     document = await _document(result, roots, loaders)
     if document is None:
         evidence = [each for each in result.evidence if data == result.data]
-        return Checked(str(file), tuple(judge(stage, data, None, evidence)), evidence_checked=False)
+        found = [*earlier, *judge(stage, data, None, evidence)]
+        return Checked(str(file), tuple(found), evidence_checked=False)
     # Only what was proven may settle where a value stands; the rest is searched as at first.
     proven = {"verified", "derived"}
     hints = [_hint(each) for each in result.evidence if each.status in proven]
-    grounded = ground(data, schema, document, hints=hints)
-    return Checked(str(file), tuple(judge(stage, data, document, grounded)), evidence_checked=True)
+    grounded = ground(data, stage.schema, document, hints=hints)
+    found = [*earlier, *judge(stage, data, document, grounded)]
+    return Checked(str(file), tuple(found), evidence_checked=True)
 
 
 def _hint(evidence: Evidence) -> Hint:
@@ -174,16 +186,13 @@ async def _document(result: Result, roots: list[Path], loaders: Loaders) -> Docu
     """The document itself, if it still lies where it was read and is still the same."""
     name = result.document.path
     for root in roots:
-        places = [root / name, root.parent / name] if root.is_dir() else [root]
+        real = Path(real_name(name))
+        places = [root / real, root.parent / real] if root.is_dir() else [root]
         for place in places:
-            if not place.is_file():
-                continue
             try:
-                document = await loaders.load(
-                    name, replace(named_file(str(place)), path=name).read()
-                )
+                content = named_file(str(place)).read()
+                if hashlib.sha256(content).hexdigest() == result.document.sha256:
+                    return await loaders.load(name, content)
             except LoadError:
                 continue
-            if document.sha256 == result.document.sha256:
-                return document
     return None

@@ -7,7 +7,7 @@
     ├── SetupError                       4  the environment: no key, a key refused, an extra missing, disk full
     │   ├── KeyRefused                      the service does not accept the key
     │   ├── Unreachable                     the service can't be reached at all
-    │   └── StateError                      ledger or replies damaged, locked, or on a network file system
+    │   └── StateError                      ledger or replies damaged, or in use by another run
     ├── NoInput                          5  nothing matched the input
     ├── Stopped                          3  the run stopped early; the same command continues
     │   ├── BudgetReached                   the next call could pass the money cap
@@ -58,7 +58,7 @@ class Unreachable(SetupError):
 
 
 class StateError(SetupError):
-    """The state folder can't be used: damaged, locked by another run, on a network file system."""
+    """The state folder can't be used: damaged, or in use by another run."""
 
 
 class NoInput(FieldsiftError):

@@ -31,10 +31,11 @@ _UNIT: Final = 10**12
 class Purse:
     """The money of one run: what is booked or reserved, and the cap. One for all gates."""
 
-    def __init__(self, ledger: Ledger, cap: Decimal | None) -> None:
+    def __init__(self, ledger: Ledger, cap: Decimal | None, *, spent: int | None = None) -> None:
+        """`spent` is what counts already; None: all that the ledger knows of."""
         self.ledger = ledger
         self.cap = None if cap is None else int(cap * _UNIT)
-        self.spent = ledger.spent()
+        self.spent = ledger.spent() if spent is None else spent
 
     def claim(self, amount: int | None) -> None:
         """Set the highest cost of a call aside.
@@ -51,8 +52,9 @@ class Purse:
         self.spent += amount or 0
 
     def settle(self, claimed: int | None, cost: int | None) -> None:
-        """Put the real cost in place of what was claimed."""
-        self.spent += (cost or 0) - (claimed or 0)
+        """Put the real cost in place of what was claimed; unknown, the claim stands."""
+        if cost is not None:
+            self.spent += cost - (claimed or 0)
 
 
 def dollars(amount: int) -> str:
@@ -95,8 +97,6 @@ class Gate:
 
     def cost(self, usage: Usage) -> int | None:
         """What tokens cost, in the ledger's unit; None where the price is unknown."""
-        if not self.provider.stored:
-            return 0
         if self.price is None:
             return None
         amount = self.price.cost(
@@ -135,6 +135,10 @@ class Gate:
         await self.purse.ledger.book(sent.call, cost, "paid")
         self.purse.settle(sent.claimed, cost)
         return cost
+
+    async def book_reserve(self, sent: Sent) -> None:
+        """Book what was reserved, for an answer that does not say what it took."""
+        await self.purse.ledger.book(sent.call, sent.claimed, "paid")
 
     async def _once(
         self, request: Request, take: int, run: int, claimed: int | None

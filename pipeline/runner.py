@@ -10,35 +10,39 @@ import json
 import os
 import tempfile
 import traceback
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import Path
 
 from pipeline import catalogue, prompts
 from pipeline.answer import answered, without_data
+from pipeline.asking import Asker, UnusableError
 from pipeline.config import Plan
 from pipeline.document import Document
 from pipeline.errors import (
     DocumentError,
     FieldsiftError,
     LoadError,
-    NotRecorded,
+    QuotaReached,
     ReplyError,
     SetupError,
     Stopped,
+    UsageError,
 )
-from pipeline.ledger import Ledger, Line, Pass, Replies, nearest
-from pipeline.limits import Gate, Purse, dollars, refuse_unpriced
+from pipeline.ledger import Ledger, Line, Pass, Replies
+from pipeline.limits import Gate, Purse, refuse_unpriced
 from pipeline.loaders import Loaders, sniff
-from pipeline.providers import Provider, Reply, Request, open_provider
-from pipeline.results import DONE, Attempt, Coverage, DocumentRef, Finding, Result
+from pipeline.providers import Provider, Reply, open_provider
+from pipeline.results import CONTINUES, DONE, Coverage, DocumentRef, Finding, Result
 from pipeline.sources import Source
 from pipeline.stages import Stage
 from pipeline.writers import data_file, dump, remove_data, write_data
 
 #: How many inputs of a folder are looked at for what this installation can't read, before the start.
 PREFLIGHT = 200
+#: Statuses that can be asked for again.
+RETRIES = ("failed", "invalid", "refused", "truncated", "unreadable")
 #: Seconds that a run which is told to stop gives to what is in flight.
 GRACE = 10.0
 #: Output tokens of a model that the catalogue doesn't know.
@@ -51,11 +55,15 @@ class Options:
     """How a run goes, apart from what is asked: see `fieldsift run --help` for each."""
 
     force: bool = False
-    retry: tuple[str, ...] = ()
+    retry: Sequence[str] = ()
     fail_fast: bool = False
     offline: bool = False
     skip_unreadable: bool = False
     allow_unpriced: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retry, str) or set(self.retry) - set(RETRIES):
+            raise UsageError(f"retry {self.retry!r}: give statuses of {', '.join(RETRIES)}")
 
 
 @dataclass(slots=True)
@@ -66,8 +74,7 @@ class Tally:
     unchanged: int = 0
     pages: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
-    sent: int = 0
-    stored: int = 0
+    ended: bool = False
     stopped: FieldsiftError | None = None
     interrupted: bool = False
     fault_log: Path | None = None
@@ -110,14 +117,14 @@ class Runner:
         self.jobs = plan.jobs or 8
         self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
         self._gates: dict[str, Gate] = {}
-        self._asking: dict[tuple[str, int], asyncio.Future[bytes]] = {}
+        self.asker = Asker(replies, offline=self.options.offline)
         self._run = Pass(0, 0)
         self._stop = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
 
     # the folder ---------------------------------------------------------------------------
 
-    async def run(self, sources: Iterable[Source]) -> AsyncIterator[Result]:
+    async def run(self, sources: Iterable[Source]) -> AsyncGenerator[Result, None]:
         """Work through the sources, a bounded number at a time; each Result when it is committed.
 
         Raises:
@@ -126,22 +133,20 @@ class Runner:
         """
         stream = self._preflight(iter(sources))
         await self._begin()
-        results: asyncio.Queue[Result | None] = asyncio.Queue(maxsize=2 * self.jobs)
-        workers = [asyncio.create_task(self._work(stream, results)) for _ in range(self.jobs)]
-        self._workers = workers
-        finished = asyncio.create_task(_when_all(workers, results))
+        results: asyncio.Queue[Result] = asyncio.Queue(maxsize=2 * self.jobs)
+        self._workers = [asyncio.create_task(self._work(stream, results)) for _ in range(self.jobs)]
         try:
-            while (result := await results.get()) is not None:
-                self.tally.count(result)
-                yield result
-            await finished
+            async with aclosing(_as_they_come(self._workers, results)) as coming:
+                async for result in coming:
+                    self.tally.count(result)
+                    yield result
         finally:
-            for task in (*workers, finished):
-                task.cancel()
-            await asyncio.gather(*workers, finished, return_exceptions=True)
-        if not self._stop.is_set():
+            for worker in self._workers:
+                worker.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+        if not self._stop.is_set() and self.tally.stopped is None:
             await self.ledger.end(self._run)
-        self.ledger.tidy()
+            self.tally.ended = True
 
     def stop(self) -> None:
         """Take up nothing new; what is in flight has GRACE seconds to be finished and committed."""
@@ -163,7 +168,9 @@ class Runner:
             [self._pipeline, list(plan.inputs), options.force, sorted(options.retry)]
         )
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
-        purse = Purse(self.ledger, plan.budget)
+        self.asker.run = self._run.id
+        # Without an output the budget is of this call: the user's cache remembers all calls there ever were.
+        purse = Purse(self.ledger, plan.budget, spent=None if plan.output else 0)
         for name, endpoint in plan.endpoints.items():
             self._gates[name] = Gate(
                 self.providers[name],
@@ -201,16 +208,14 @@ class Runner:
             p.reads_images for p in self.providers.values()
         ):
             for source in first:
-                if _is_picture(source):
+                if not self._finished(source) and _is_picture(source):
                     raise SetupError(
                         f"needs_ocr: {source.path} is a picture, and the local engine of this release reads only text. "
                         f"Use a model that sees (-m gemini-3.1-flash-lite), or go on without pictures: --skip-unreadable"
                     )
         return itertools.chain(first, sources)
 
-    async def _work(
-        self, stream: Iterator[Source], results: "asyncio.Queue[Result | None]"
-    ) -> None:
+    async def _work(self, stream: Iterator[Source], results: "asyncio.Queue[Result]") -> None:
         while not self._stop.is_set():
             source = next(stream, None)
             if source is None:
@@ -226,13 +231,18 @@ class Runner:
 
     async def process(self, source: Source) -> AsyncIterator[Result]:
         """One input through all stages: its Results, after their files and lines are committed."""
-        if self.ledger.done(source.path, source.size, source.mtime_ns, self._pipeline, self._run):
+        if self._finished(source):
             self.tally.unchanged += 1
             return
         results = [result async for result in self._walk(source)]
         await self._commit(source, results)
         for result in results:
             yield result
+
+    def _finished(self, source: Source) -> bool:
+        return self.ledger.done(
+            source.path, source.size, source.mtime_ns, self._pipeline, self._run
+        )
 
     async def _walk(self, source: Source) -> AsyncIterator[Result]:
         if isinstance(self.tally.stopped, Stopped):
@@ -269,16 +279,19 @@ class Runner:
                 stage, document, gate.provider, gate.endpoint, most_output=_most_output(gate)
             )
             since = self.ledger.since(document.path, stage.name, self._run)
-            reply, attempt = await self.ask(gate, request, since=since)
+            reply, attempt = await self.asker.ask(gate, request, since=since)
             sent = replace(
                 empty, attempts=(attempt,), coverage=_coverage(document, gate.provider, reply)
             )
             return await asyncio.to_thread(answered, sent, stage, document, reply)
         except Stopped as stopped:
             self.tally.stopped = self.tally.stopped or stopped
-            return without_data(empty, "over_budget", "budget", str(stopped))
+            return without_data(empty, "over_budget", _why(stopped), str(stopped))
         except LoadError as error:
             return without_data(empty, "unreadable", error.reason, str(error))
+        except UnusableError as error:
+            paid = replace(empty, attempts=(error.attempt,))
+            return without_data(paid, "failed", error.reason, str(error))
         except DocumentError as error:
             return without_data(empty, "failed", error.reason, str(error))
         except FieldsiftError:
@@ -299,92 +312,33 @@ class Runner:
             log.write(f"{document.path}\n")
             traceback.print_exception(error, file=log)
 
-    async def ask(
-        self, gate: Gate, request: Request, *, take: int = 1, since: int = 0
-    ) -> tuple[Reply, Attempt]:
-        """The answer to a request: a stored one, or one that is stored before anybody looks at it.
-
-        Raises:
-            BudgetReached, ReplyError, NotRecorded, SetupError: see Gate.send.
-
-        """
-        provider = gate.provider
-        if not provider.stored:
-            return self._read(gate, await provider.send(request), 0, stored=False)
-        key = request.key()
-        if (body := self.replies.get(key, take, since)) is not None:
-            self.tally.stored += 1
-            return self._read(gate, body, 0, stored=True)
-        if self.options.offline:
-            raise NotRecorded(
-                f"nothing may be sent, and no answer is stored: {nearest(self.replies, request.canonical())}"
-            )
-        if (key, take) in self._asking:  # the same question is on its way: one answer serves both
-            self.tally.stored += 1
-            return self._read(gate, await asyncio.shield(self._asking[key, take]), 0, stored=True)
-        future = self._asking[key, take] = asyncio.get_running_loop().create_future()
-        try:
-            sent = await gate.send(request, take, self._run.id)
-            self.tally.sent += 1
-            await self.replies.keep(key, take, self._run.id, request.canonical(), sent.body)
-            future.set_result(sent.body)
-            try:
-                usage = provider.read(sent.body).usage
-            except ReplyError:  # paid, whatever it is: booked at what was reserved
-                await self.ledger.book(sent.call, sent.claimed, "paid")
-                raise
-            return self._read(gate, sent.body, await gate.book(sent, usage), stored=False)
-        except BaseException as error:
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # nobody else may be waiting
-            raise
-        finally:
-            del self._asking[key, take]
-
-    def _read(
-        self, gate: Gate, body: bytes, cost: int | None, *, stored: bool
-    ) -> tuple[Reply, Attempt]:
-        reply = gate.provider.read(body)
-        usage = reply.usage
-        tokens = {
-            "input": usage.input,
-            "cached": usage.cached,
-            "output": usage.output,
-            "thoughts": usage.thoughts,
-        }
-        price = None if cost is None else Decimal(dollars(cost))
-        return reply, Attempt(
-            reply.model or gate.endpoint.model, gate.endpoint.name, tokens, price, stored=stored
-        )
-
     # what becomes of it -------------------------------------------------------------------
 
     async def _commit(self, source: Source, results: Sequence[Result]) -> None:
-        """Data files first, then the lines with the mark: a kill in between is repaired by running again."""
+        """Data files first, then the lines with the mark: a kill in between is repaired by running again.
+
+        Raises:
+            SetupError: the output can't be written.
+
+        """
         output = self.plan.output
-        lines = []
-        for result in results:
-            file = _file_of(result) if output else None
-            if output and file:
-                await asyncio.to_thread(write_data, output, file, result.data)
-            text = dump(result.to_json())
-            lines.append(
-                Line(
-                    result.document.path,
-                    result.stage or "",
-                    result.status,
-                    text,
-                    str(file) if file else None,
-                )
-            )
         if output is None:
             return
-        current = {line.file for line in lines}
-        for earlier in self.ledger.lines_of(source.path):
-            if earlier.file and earlier.file not in current:
-                remove_data(output, Path(earlier.file))
-        unfinished = any(result.status in {"over_budget", "pending"} for result in results)
+        earlier = self.ledger.lines_of(source.path)
+        if earlier and all(map(_says_nothing, results)):
+            return  # what an earlier pass found is still all that is known
+        await self.ledger.lift(source.path)
+        try:
+            lines = [await asyncio.to_thread(_written, output, result) for result in results]
+            current = {line.file for line in lines}
+            for line in earlier:
+                if line.file and line.file not in current:
+                    remove_data(output, Path(line.file))
+        except OSError as error:
+            raise SetupError(
+                f"output {output}: {error.strerror or error}: {error.filename}"
+            ) from error
+        unfinished = any(map(_says_nothing, results))
         mark = None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
         await self.ledger.finish(source.path, lines, mark)
 
@@ -406,7 +360,26 @@ class Runner:
             stage_sha256=self._stages[stage.name],
             engine=stage.model,
         )
-        return without_data(empty, "over_budget", "budget", why)
+        return without_data(empty, "over_budget", _why(self.tally.stopped), why)
+
+
+def _says_nothing(result: Result) -> bool:
+    """Whether a Result is only about this run: the document was not reached, or nothing may be sent."""
+    return result.status in CONTINUES or result.reason == "not_recorded"
+
+
+def _written(output: Path, result: Result) -> Line:
+    """The line of a Result, after its data file is written."""
+    file = _file_of(result)
+    if file:
+        write_data(output, file, result.data)
+    text = dump(result.to_json())
+    name = str(file) if file else None
+    return Line(result.document.path, result.stage or "", result.status, text, name)
+
+
+def _why(stopped: FieldsiftError | None) -> str:
+    return "quota" if isinstance(stopped, QuotaReached) else "budget"
 
 
 def _unreadable(source: Source, error: LoadError) -> Result:
@@ -464,16 +437,24 @@ def _is_picture(source: Source) -> bool:
         return False
 
 
-async def _when_all(
-    workers: Sequence["asyncio.Task[None]"], results: "asyncio.Queue[Result | None]"
-) -> None:
-    """End the stream of results when all workers are done, or with the first error of one."""
-    try:
-        await asyncio.gather(*workers)
-    except asyncio.CancelledError:
-        if not all(worker.cancelled() or worker.done() for worker in workers):
-            raise
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await results.put(None)
+async def _as_they_come(
+    workers: Sequence["asyncio.Task[None]"], results: "asyncio.Queue[Result]"
+) -> AsyncGenerator[Result, None]:
+    """The results, until all workers are done; raises the first error of one."""
+    waiting = set(workers)
+    while waiting or not results.empty():
+        if not results.empty():
+            yield results.get_nowait()
+            continue
+        arrival = asyncio.ensure_future(results.get())
+        try:
+            done, _ = await asyncio.wait({arrival, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not arrival.done():
+                arrival.cancel()
+        if arrival in done:
+            yield arrival.result()
+        for worker in waiting & done:
+            waiting.remove(worker)
+            if not worker.cancelled():  # cancelled ones were told to stop
+                worker.result()

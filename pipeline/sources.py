@@ -6,11 +6,12 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from pipeline.errors import LoadError, UsageError
 
 #: The most that is read of one file; a larger one is refused by its size, unopened.
-LARGEST_FILE = 256 * 2**20
+LARGEST_FILE = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,6 @@ class Source:
     file: Path | None = None
     size: int = 0
     mtime_ns: int = 0
-    named: bool = False
     content: bytes | None = field(default=None, repr=False)
     problem: tuple[str, str] | None = None
 
@@ -72,46 +72,58 @@ def sources(inputs: Sequence[str | Path], *, leave_out: Iterable[Path] = ()) -> 
 
     `leave_out` are files and folders that are never inputs: the output, the pipeline's own files.
     Dot files are passed over. A folder's documents are named relative to it, with the folder's
-    name in front when several folders are given; a file is named as it was typed.
+    name in front when other inputs are given too; a file is named as it was typed.
 
     Raises:
-        UsageError: a named input does not exist, or two folders have the same name.
+        UsageError: a named input does not exist, or two folders have the same name; before the
+            first source is read.
 
     """
     hidden = {path.resolve() for path in leave_out}
     folders = [path for path in map(Path, inputs) if path.is_dir()]
     names = [path.resolve().name for path in folders]
     if len(set(names)) < len(names):
-        raise UsageError(
-            f"two input folders have the same name: {', '.join(map(str, folders))}; run them apart"
-        )
+        told = ", ".join(map(str, folders))
+        raise UsageError(f"two input folders have the same name: {told}; run them apart")
+    for given in map(str, inputs):
+        if not os.path.lexists(given) and not glob.has_magic(given):
+            raise UsageError(f"input {given}: no such file or folder")
+    return _stream([str(given) for given in inputs], hidden)
+
+
+def _stream(inputs: list[str], hidden: set[Path]) -> Iterator[Source]:
+    files = {given: _matches(given) for given in inputs if not Path(given).is_dir()}
+    typed = {document_name(match) for matches in files.values() for match in matches}
     seen: set[str] = set()
     for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            prefix = f"{document_name(path.resolve().name)}/" if len(folders) > 1 else ""
-            root = path.resolve()
-            yield from _walk(root, root, prefix, hidden)
+        if given not in files:
+            root = Path(given).resolve()
+            prefix = f"{document_name(root.name)}/" if len(inputs) > 1 else ""
+            # A document that was named itself too is read once, where it was named.
+            yield from (s for s in _walk(root, root, prefix, hidden) if s.path not in typed)
             continue
-        matches = [str(given)]
-        if not os.path.lexists(path):
-            matches = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207, as it was typed
-        if not matches and not glob.has_magic(str(given)):
-            raise UsageError(f"input {given}: no such file or folder")
-        for match in matches:
-            if (
-                match not in seen
-                and not Path(match).is_dir()
-                and Path(match).resolve() not in hidden
-            ):
+        for match in files[given]:
+            if match not in seen and not _hidden(Path(match), hidden):
                 seen.add(match)
-                yield named_file(match, named=len(matches) == 1)
+                yield named_file(match)
 
 
-def named_file(typed: str, *, named: bool = True) -> Source:
+def _matches(given: str) -> list[str]:
+    if os.path.lexists(given):
+        return [given]
+    found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207, a pattern as it was typed
+    return [match for match in found if not Path(match).is_dir()]
+
+
+def _hidden(path: Path, hidden: set[Path]) -> bool:
+    whole = path.resolve()
+    return whole in hidden or any(parent in hidden for parent in whole.parents)
+
+
+def named_file(typed: str) -> Source:
     """A file that was named itself, under the name that was typed."""
     path = Path(typed)
-    return _source(path, path.resolve().parent, document_name(typed), named=named, linked=True)
+    return _source(path, path.resolve().parent, document_name(typed), linked=True)
 
 
 def document_name(name: str) -> str:
@@ -124,6 +136,11 @@ def document_name(name: str) -> str:
         .decode("utf-8", "surrogateescape")
     )
     return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+
+
+def real_name(name: str) -> str:
+    """The name in the file system of a document's name: `document_name` undone."""
+    return unquote(name, encoding="utf-8", errors="surrogateescape")
 
 
 def _walk(folder: Path, root: Path, prefix: str, hidden: set[Path]) -> Iterator[Source]:
@@ -145,9 +162,7 @@ def _walk(folder: Path, root: Path, prefix: str, hidden: set[Path]) -> Iterator[
             yield _source(path, root, prefix + document_name(path.relative_to(root).as_posix()))
 
 
-def _source(
-    path: Path, root: Path, name: str, *, named: bool = False, linked: bool = False
-) -> Source:
+def _source(path: Path, root: Path, name: str, *, linked: bool = False) -> Source:
     try:
         status = path.stat()
         if (
@@ -158,16 +173,14 @@ def _source(
             why = "a link to a folder, or out of the input folder; name its target as an input"
             return Source(name, path, problem=("link", f"{name}: {why}"))
     except OSError as error:
-        return Source(
-            name, path, named=named, problem=("not_readable", f"{name}: {error.strerror}")
-        )
+        return Source(name, path, problem=("not_readable", f"{name}: {error.strerror}"))
     problem = None
     if not stat.S_ISREG(status.st_mode):
         problem = ("not_a_file", f"{name}: not a plain file")
     elif status.st_size > LARGEST_FILE:
         problem = ("too_large", _too_large(name, status.st_size))
-    return Source(name, path, status.st_size, status.st_mtime_ns, named, problem=problem)
+    return Source(name, path, status.st_size, status.st_mtime_ns, problem=problem)
 
 
 def _too_large(name: str, size: int) -> str:
-    return f"{name}: {size / 2**20:,.0f} MB; a file may have {LARGEST_FILE // 2**20} MB: split it"
+    return f"{name}: {size / 1e6:,.0f} MB; a file may have {LARGEST_FILE // 10**6} MB: split it"

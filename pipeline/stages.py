@@ -62,6 +62,10 @@ class Stage:
         def __init__(self, name: str, schema: object, **settings: Any) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.name == "rejected":
+            raise UsageError(
+                "stage rejected: that folder holds the data that did not pass; name it otherwise"
+            )
         if not NAME.fullmatch(self.name):
             raise UsageError(
                 f"stage {self.name!r}: a name is lower-case letters, digits, - and _, a letter first"

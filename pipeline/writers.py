@@ -18,11 +18,18 @@ def data_file(stage: str, document: str, *, rejected: bool = False) -> Path:
     `rejected/invoice/acme/0042.pdf.json`. The path never leaves the output folder: `..` and a leading
     slash are %-escaped; names that no file system holds are shortened, with a hash.
     """
-    tokens = [_safe(token) for token in document.lstrip("/").split("/") if token]
+    tokens = [token for token in document.lstrip("/").split("/") if token]
+    names = [*map(_folder, tokens[:-1]), _safe(tokens[-1])]
     if document.startswith("/"):
-        tokens[0] = "%2F" + tokens[0]
+        names[0] = "%2F" + names[0]
     folder = Path("rejected", stage) if rejected else Path(stage)
-    return folder.joinpath(*tokens[:-1], _fitting(tokens[-1]) + ".json")
+    return folder.joinpath(*names[:-1], names[-1] + ".json")
+
+
+def _folder(token: str) -> str:
+    """A folder that ends in .json would stand where the data of a file may go."""
+    name = _safe(token)
+    return name.removesuffix(".json") + "%2Ejson" if name.endswith(".json") else name
 
 
 def _safe(token: str) -> str:
@@ -55,8 +62,15 @@ def dump(data: Any, *, indent: int | None = None) -> str:
 def write_data(output: Path, file: Path, data: Any) -> None:
     """Write a document's data, indented, atomically."""
     path = output / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, (dump(data, indent=2) + "\n").encode())
+    content = (dump(data, indent=2) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except (
+        FileNotFoundError
+    ):  # the last file of that folder was removed just now, and the folder with it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
 
 
 def remove_data(output: Path, file: Path) -> None:

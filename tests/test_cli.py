@@ -87,7 +87,8 @@ def test_a_folder_becomes_data_files_results_and_a_summary(work: Path) -> None:
     assert summary["counts"] == {"valid": 2}
     assert summary["finished"]
     assert told.stdout == ""
-    assert "engine: local" in told.stderr.splitlines()[-1]
+    assert told.stderr.splitlines()[-1].startswith("run end valid=2")
+    assert "engine=local" in told.stderr.splitlines()[-1]
     assert "exit=0" in told.stderr
 
 

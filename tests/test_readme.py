@@ -34,7 +34,7 @@ def test_the_first_command_reads_the_fixtures(tmp_path: Path) -> None:
     arguments = shlex.split(command)[1:]
     arguments[arguments.index("-o") + 1] = str(tmp_path / "out")
     told = fieldsift(*arguments, cwd=ROOT)
-    assert "valid 10" in told.stderr
+    assert "valid=10" in told.stderr
 
 
 def test_the_example_is_what_the_command_prints() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LoadError, UsageError
-from pipeline.sources import LARGEST_FILE, Source, document_name, named_file, sources
+from pipeline.sources import LARGEST_FILE, Source, document_name, named_file, real_name, sources
 
 
 def paths(*inputs: str | Path, leave_out: tuple[Path, ...] = ()) -> list[str]:
@@ -37,6 +37,16 @@ def test_several_folders_put_their_names_in_front(inbox: Path, tmp_path: Path) -
     ]
 
 
+def test_a_folder_and_a_file_of_it_are_two_names_of_one_document(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named beside other inputs, a folder's documents carry its name; each document is read once."""
+    monkeypatch.chdir(inbox.parent)
+    (inbox.parent / "a.txt").write_text("another")
+    assert paths("inbox", "a.txt") == ["inbox/a.txt", "inbox/acme/1.txt", "inbox/b.txt", "a.txt"]
+    assert paths("inbox", "inbox/a.txt") == ["inbox/acme/1.txt", "inbox/b.txt", "inbox/a.txt"]
+
+
 def test_two_folders_of_one_name_are_an_error(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "other/inbox").mkdir(parents=True)
     with pytest.raises(UsageError, match="same name"):
@@ -50,7 +60,7 @@ def test_a_file_is_named_as_typed_and_a_pattern_finds_each_once(
     assert paths("a.txt", "*.txt", "./acme/1.txt") == ["a.txt", "b.txt", "./acme/1.txt"]
     assert paths("nothing-*.pdf") == []
     with pytest.raises(UsageError, match="no such file"):
-        paths("missing.pdf")
+        sources(["a.txt", "missing.pdf"])  # before anything is read
 
 
 def test_output_and_own_files_are_never_inputs(inbox: Path) -> None:
@@ -98,9 +108,20 @@ def test_a_file_that_is_too_large_is_refused_by_its_size(inbox: Path) -> None:
         source.read()
 
 
+def test_a_pattern_never_takes_the_output_for_an_input(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inbox)
+    (inbox / "out/deep").mkdir(parents=True)
+    (inbox / "out/deep/1.txt").write_text("x")
+    assert paths("**/*.txt", leave_out=(inbox / "out",)) == ["a.txt", "acme/1.txt", "b.txt"]
+
+
 def test_names_are_reversible_and_always_valid_text(inbox: Path) -> None:
     """`#` and `!` mark derived documents, so real names can't hold them; bytes that are no UTF-8 can't stand in JSON."""
     assert document_name("a#1!b%.pdf") == "a%231%21b%25.pdf"
+    for name in ("a#1!b%.pdf", os.fsdecode(b"caf\xe9%41"), "plain"):
+        assert real_name(document_name(name)) == name
     raw = os.fsencode(inbox) + b"/caf\xe9.txt"
     with open(raw, "wb") as file:  # noqa: PTH123, the name is bytes
         file.write(b"x")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.sources import document_name
 from pipeline.writers import data_file, dump, remove_data, replace_file, write_data
 
-NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=300)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=300)
 
 
 def test_the_place_of_a_documents_data() -> None:

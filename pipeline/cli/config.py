@@ -16,7 +16,7 @@ def command() -> None:
 @common
 @click.pass_context
 def show(ctx: click.Context, /, **options: object) -> int:
-    """Print every setting with its origin; takes the same options as `run`. Keys are never shown."""
+    """Print every setting with its origin; `run` and `extract` take the same options. Keys are never shown."""
     from pipeline.config import cache_folder
     from pipeline.writers import dump
 

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 import click
@@ -64,12 +64,17 @@ def _versions() -> list[tuple[str, bool, str]]:
 def _keys(env_file: Path | None) -> list[tuple[str, bool, str]]:
     """Where the key of each provider comes from; none is no fault: the local engine needs none."""
     from pipeline.config import WELL_KNOWN_KEYS, find_file, keys
+    from pipeline.errors import SetupError
 
     file = find_file(Path.cwd())
     places = keys(file.parent if file else Path.cwd(), env_file)
     rows = []
     for provider, names in WELL_KNOWN_KEYS.items():
-        found = places.find(names)
+        try:
+            found = places.find(names)
+        except SetupError as error:
+            rows.append((f"key for {provider}", False, str(error)))
+            continue
         told = (
             f"{found[1]} from {found[2]}"
             if found
@@ -92,12 +97,7 @@ def _folders() -> list[tuple[str, bool, str]]:
 
 def _package() -> tuple[str, bool, str]:
     """Another distribution that brings a package `pipeline` overwrites parts of this one."""
-    others = [
-        str(each.metadata["Name"])
-        for each in distributions()
-        if each.metadata["Name"] != "fieldsift"
-        and "pipeline" in (each.read_text("top_level.txt") or "").split()
-    ]
+    others = [name for name in packages_distributions().get("pipeline", ()) if name != "fieldsift"]
     found = importlib.util.find_spec("pipeline")
     where = str(Path(found.origin).parent) if found and found.origin else "not found"
     return (

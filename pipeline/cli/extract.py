@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli import EPILOG, common, option, output_of
 from pipeline.cli.output import Output
-from pipeline.cli.setup import asking, planned
+from pipeline.cli.setup import asking, handle_signals, planned
 
 if TYPE_CHECKING:
     from pipeline.results import Result
@@ -33,15 +34,25 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
     from pipeline.runner import Options
 
     output = output_of(ctx)
-    offline = options["offline"] or bool(options["replay"]) or options["show_parts"]
+    keyless = options["offline"] or options["show_parts"]
     names = ("schema", "model", "prompt", "budget")
-    decided = planned(ctx, keyless=offline, inputs=files, **{name: options[name] for name in names})
+    decided = planned(
+        ctx,
+        keyless=keyless,
+        replaying=bool(options["replay"]),
+        inputs=files,
+        **{name: options[name] for name in names},
+    )
     for note in decided.notes:
         output.say(note)
     given = [_source(name) for name in files]
     if options["show_parts"]:
         return asyncio.run(_show_parts(given, output))
-    how = Options(offline=offline, allow_unpriced=options["allow_unpriced"])
+    how = Options(
+        offline=options["offline"],
+        skip_unreadable=options["skip_unreadable"],
+        allow_unpriced=options["allow_unpriced"],
+    )
     where = Storage(None, options["no_store"], options["record"], options["replay"])
     one = len(files) == 1 and len(decided.stages) == 1 and not output.json
     counts, tally = asyncio.run(_extract(decided, how, where, given, output, one=one))
@@ -56,8 +67,12 @@ async def _extract(
     from pipeline.api import open_runner
     from pipeline.writers import dump
 
-    async with open_runner(replace(decided, output=None), how, where) as runner:
-        async for result in runner.run(given):
+    async with (
+        open_runner(replace(decided, output=None), how, where) as runner,
+        aclosing(runner.run(given)) as results,
+    ):
+        handle_signals(runner, output)
+        async for result in results:
             if result.status != "valid":
                 _tell(result, output)
             if not one:
@@ -83,7 +98,7 @@ def _source(name: str) -> "Source":
 
     if name == "-":
         content = sys.stdin.buffer.read(LARGEST_FILE + 1)
-        return Source("stdin", size=len(content), named=True, content=content)
+        return Source("stdin", size=len(content), content=content)
     if not Path(name).exists():
         raise UsageError(f"{name}: no such file")
     if Path(name).is_dir():

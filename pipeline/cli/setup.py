@@ -1,5 +1,8 @@
 """From a command's options to a Plan: what `run`, `extract` and `config show` share."""
 
+import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeline.cli import option
+from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
     from pipeline.config import Plan
+    from pipeline.runner import Runner
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,12 +26,19 @@ def asking(function: F) -> F:
     """The options that say what is asked, and of which model."""
     for decorate in (
         option(
+            "--skip-unreadable",
+            is_flag=True,
+            help="Go on where an input needs what this installation lacks.",
+        ),
+        option(
             "--allow-unpriced",
             is_flag=True,
             help="With a budget, send to models of unknown price too.",
         ),
         option(
-            "--budget", metavar="AMOUNT", help="The most that may be spent on this output: 5USD."
+            "--budget",
+            metavar="AMOUNT",
+            help="The most that may be spent, on this output or by this call: 5USD.",
         ),
         option(
             "--replay",
@@ -61,14 +73,32 @@ def planned(ctx: click.Context, **given: Any) -> "Plan":
 
     shared = ctx.find_root().ensure_object(dict)
     call = Call(
-        file=shared.get("config") or find_file(Path.cwd()),
+        file=shared.get("config") or find_file(Path.cwd(), outside=given.get("inputs") or ()),
         overrides=tuple(shared.get("overrides", ())),
         env_file=shared.get("env_file"),
         terminal=sys.stderr.isatty(),
         keyless=bool(given.pop("keyless", False)),
+        replaying=bool(given.pop("replaying", False)),
         origins={name: _origin(ctx, name) for name in given},
     )
     return plan(given, call)
+
+
+def handle_signals(runner: "Runner", output: Output) -> None:
+    """The first Ctrl-C or SIGTERM finishes what is in flight; the second ends at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if runner.tally.interrupted:
+            if output.terminal:
+                sys.stderr.write("\x1b[?25h")  # the progress display had hidden the cursor
+                sys.stderr.flush()
+            os._exit(130)
+        runner.stop()
+        output.warn("stopping: what is in flight is finished and kept (Ctrl-C again to quit now)")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
 def _origin(ctx: click.Context, name: str) -> str:

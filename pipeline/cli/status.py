@@ -35,11 +35,10 @@ def command(ctx: click.Context, folder: Path | None, state: Path | None) -> int:
 
 def default_output(ctx: click.Context) -> Path:
     """The output folder of the pipeline file, else `out`."""
-    from pipeline.config import find_file
-    from pipeline.config.file import parse
+    from pipeline.config import Call, find_file, read_file
 
     file = ctx.find_root().ensure_object(dict).get("config") or find_file(Path.cwd())
-    named = parse(file.read_text("utf-8"), file).run.output if file else None
+    named = read_file(Call(file)).run.output
     return file.parent / named if file and named else Path("out")
 
 
@@ -68,6 +67,8 @@ def _ledger(state: Path) -> dict[str, Any]:
 
 
 def _lines(folder: Path, told: dict[str, Any]) -> list[str]:
+    from pipeline.runner import RETRIES
+
     counts = told["counts"]
     money = told["money"]
     cost = "unknown" if money["cost_usd"] is None else f"{money['cost_usd']:.4f}"
@@ -83,13 +84,11 @@ def _lines(folder: Path, told: dict[str, Any]) -> list[str]:
     ]
     if told["finished"] is None:
         lines.append("  the last run did not come to its end: the same command continues it")
-    redo = [
-        status
-        for status in ("failed", "invalid", "refused", "truncated", "unreadable")
-        if counts.get(status)
-    ]
-    if counts.get("over_budget") or counts.get("pending"):
-        lines.append("  next: the same command with a higher --budget continues")
+    redo = [status for status in RETRIES if counts.get(status)]
+    if told["finished"] is None or counts.get("over_budget") or counts.get("pending"):
+        lines.append(
+            "  next: the same command continues; with a --budget that is used up, a higher one"
+        )
     elif redo:
         lines.append(f"  next: the same command with --retry {','.join(redo)}")
     else:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WELL_KNOWN_KEYS", "Call", "Keys", "Plan", "Setting",
-    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "resolve",
+    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "resolve",
 ]  # fmt: skip
 
 FILE_NAME = "pipeline.toml"
@@ -81,9 +81,15 @@ class Plan:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def find_file(start: Path) -> Path | None:
-    """The pipeline file of a folder: `pipeline.toml` or a `pyproject.toml` with [tool.fieldsift], upwards."""
+def find_file(start: Path, *, outside: Sequence[str] = ()) -> Path | None:
+    """The pipeline file of a folder: `pipeline.toml` or a `pyproject.toml` with [tool.fieldsift], upwards.
+
+    One that lies in an input folder (`outside`) is somebody else's and never taken.
+    """
+    inputs = [Path(given).resolve() for given in outside if Path(given).is_dir()]
     for folder in (start.resolve(), *start.resolve().parents):
+        if any(folder.is_relative_to(given) for given in inputs):
+            continue
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
         project = folder / "pyproject.toml"
@@ -98,7 +104,8 @@ class Call:
 
     `file` is the pipeline file (None: none is used), `overrides` the `key=value` texts of `-c`, `env_file` is
     read in place of `.env`. On a `terminal` the model may be chosen for the user. `keyless`: nothing
-    will be sent, so that a missing key does not matter. `origins` say where settings came from.
+    will be sent, so that a missing key does not matter; `replaying`: a recording answers in place of
+    the model that was asked then. `origins` say where settings came from.
     """
 
     file: Path | None = None
@@ -106,6 +113,7 @@ class Call:
     env_file: Path | None = None
     terminal: bool = False
     keyless: bool = False
+    replaying: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -124,7 +132,7 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     """
     call = call or Call()
     given = {name: value for name, value in given.items() if value not in (None, (), [])}
-    table = _read(call)
+    table = read_file(call)
     root = call.file.parent.resolve() if call.file else Path.cwd()
     settings = _Settings(given, call, table)
     inputs = settings.take("inputs", "input", ())
@@ -146,7 +154,7 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
         budget=budget(settings.take("budget", "budget", None)),
         jobs=settings.take("jobs", "jobs", None),
         file=call.file,
-        files=_own_files(call.file, made),
+        files=_own_files(call.file, root, made),
         settings=(*settings.seen, *_stage_settings(settled)),
         notes=tuple(answering.notes),
     )
@@ -161,18 +169,28 @@ class _Answering:
         self.prices: dict[str, catalogue.Price | None] = {}
         self.notes: list[str] = []
 
+    def _priced(self, endpoint: Endpoint) -> "ModelTable | None":
+        """The table that gives this endpoint a price, by whatever name the model was asked for."""
+        names = {endpoint.name, endpoint.model}
+        tables = self.table.models.values()
+        return next((table for table in tables if table.price and table.model in names), None)
+
     def settle(self, stage: Stage) -> Stage:
         wanted = stage.model or self.model
         named = self.table.models.get(wanted or "")
         if named:
             wanted, stage = named.model, _with_defaults(stage, named)
         endpoint, note = resolve(
-            wanted, self.places, terminal=self.call.terminal, keyless=self.call.keyless
+            wanted,
+            self.places,
+            terminal=self.call.terminal,
+            keyless=self.call.keyless,
+            replaying=self.call.replaying,
         )
         if note and note not in self.notes:
             self.notes.append(note)
         self.endpoints[endpoint.name] = endpoint
-        self.prices[endpoint.name] = _price(endpoint, named)
+        self.prices[endpoint.name] = _price(endpoint, self._priced(endpoint))
         check(stage, endpoint)
         return stage.on(endpoint.name)
 
@@ -226,7 +244,13 @@ def _placed(inputs: Any, base: Path) -> tuple[str, ...]:
     return tuple(str(text) if base == Path() else str(base / text) for text in listed)
 
 
-def _read(call: Call) -> "PipelineFile":
+def read_file(call: Call) -> "PipelineFile":
+    """The tables of the call's pipeline file, `-c` put over them; empty ones without a file.
+
+    Raises:
+        ConfigError: it can't be read, or is wrong.
+
+    """
     from pipeline.config.file import parse
 
     try:
@@ -260,13 +284,13 @@ def _with_defaults(stage: Stage, named: "ModelTable") -> Stage:
 def _price(endpoint: Endpoint, named: "ModelTable | None") -> catalogue.Price | None:
     """The price that the file gives the model, else that of the catalogue today."""
     if named and named.price:
-        return catalogue.price_of(named.price.model_dump(exclude_none=True), source="pipeline file")
+        return catalogue.price_of(named.price.rates(), source="pipeline file")
     return catalogue.price(
         catalogue.find(endpoint.provider, endpoint.model), datetime.now(UTC).date()
     )
 
 
-def _own_files(file: Path | None, stages: Sequence[Stage]) -> tuple[Path, ...]:
+def _own_files(file: Path | None, root: Path, stages: Sequence[Stage]) -> tuple[Path, ...]:
     own = [file.resolve(), file.resolve().with_name("pipeline.schema.json")] if file else []
     return (
         *own,

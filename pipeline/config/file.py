@@ -20,11 +20,22 @@ class _Table(BaseModel):
 class Prices(_Table):
     """What a model costs, in USD per million tokens."""
 
-    input: float = Field(ge=0, description="Text, images and video that are sent")
-    output: float = Field(ge=0, description="What is answered, thinking included")
-    cached: float | None = Field(
-        default=None, ge=0, description="Input that the provider's cache held; unknown if missing"
+    input: float = Field(
+        ge=0, allow_inf_nan=False, description="Text, images and video that are sent"
     )
+    output: float = Field(
+        ge=0, allow_inf_nan=False, description="What is answered, thinking included"
+    )
+    cached: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Input that the provider's cache held; the input price if missing",
+    )
+
+    def rates(self) -> dict[str, float]:
+        """The rates of all kinds of tokens: what the table does not say costs what fresh input costs."""
+        return {"cached": self.input} | self.model_dump(exclude_none=True)
 
 
 class ModelSettings(_Table):

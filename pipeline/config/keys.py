@@ -81,7 +81,12 @@ def cache_folder() -> Path:
 
 
 def resolve(
-    model: str | None, places: Keys, *, terminal: bool, keyless: bool = False
+    model: str | None,
+    places: Keys,
+    *,
+    terminal: bool,
+    keyless: bool = False,
+    replaying: bool = False,
 ) -> tuple[Endpoint, str | None]:
     """The endpoint of a model's name, and a sentence where the name left a choice.
 
@@ -90,10 +95,10 @@ def resolve(
         SetupError: the model needs a key and there is none.
 
     """
-    wanted = model or ("auto" if terminal and not keyless else DEFAULT_MODEL)
+    wanted = model or ("auto" if terminal and not replaying else DEFAULT_MODEL)
     if wanted == "auto":
         found = places.find(WELL_KNOWN_KEYS["gemini"])
-        if found is None and not keyless:
+        if found is None and not replaying:
             return Endpoint(
                 "local", "local"
             ), f"no key ({' or '.join(WELL_KNOWN_KEYS['gemini'])}): the local engine answers"
@@ -109,7 +114,7 @@ def resolve(
             f"model {wanted!r}: this release has no provider {provider!r}, only gemini and local{hint}"
         )
     found = places.find(WELL_KNOWN_KEYS[provider])
-    if found is None and not keyless:
+    if found is None and not (keyless or replaying):
         raise SetupError(
             f"no key for {wanted}: set {WELL_KNOWN_KEYS[provider][0]} in the environment or in .env, "
             f"or use the offline engine with -m local"

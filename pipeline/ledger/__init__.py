@@ -43,12 +43,17 @@ create table if not exists lines (
   status text not null, file text, line text not null, unique (path, stage));
 create index if not exists lines_source on lines (source);
 create table if not exists since (
-  path text not null, stage text not null, run integer not null, primary key (path, stage)) without rowid;
+  source text not null, path text not null, stage text not null, run integer not null,
+  primary key (source, path, stage)) without rowid;
 create table if not exists calls (
   id integer primary key, key text not null, take integer not null, run integer not null,
   endpoint text not null, reserved integer, cost integer, state text not null);
 create index if not exists calls_state on calls (state);
 """
+
+
+_NOTED_SOURCE = "select max(run) from since where source = ?"
+_NOTED_STAGE = "select max(run) from since where path = ? and stage in (?, '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One run over an output: its number, and since which run answers and marks count."""
+    """One run over an output: its number, and since which run answers and marks count.
+
+    With `retry`, some documents' answers and marks count only from a later run.
+    """
 
     id: int
     since: int
+    retry: bool = False
 
 
 class Ledger:
@@ -108,19 +117,16 @@ class Ledger:
                 since = last[2]
             else:
                 since = number if force else 0
+                db.execute("delete from since")
                 for status in statuses:
                     db.execute(
-                        "insert or replace into since select path, stage, ? from lines where status = ?",
+                        "insert into since select source, path, stage, ? from lines where status = ?",
                         (number, status),
-                    )
-                    db.execute(
-                        "delete from sources where path in (select source from lines where status = ?)",
-                        (status,),
                     )
             db.execute(
                 "insert into runs (id, command, since) values (?, ?, ?)", (number, command, since)
             )
-            return Pass(number, since)
+            return Pass(number, since, bool(statuses))
 
         return await self._database.write(_job)
 
@@ -132,17 +138,28 @@ class Ledger:
 
     def done(self, path: str, size: int, mtime_ns: int, pipeline: str, run: Pass) -> bool:
         """Whether this file, unchanged, went through this pipeline to its end."""
-        row = self._database.read(
-            "select size, mtime_ns, pipeline, run from sources where path = ?", path
-        )
-        return row is not None and row[:3] == (size, mtime_ns, pipeline) and row[3] >= run.since
+        query = "select size, mtime_ns, pipeline, run from sources where path = ?"
+        row = self._database.read(query, path)
+        if row is None or row[:3] != (size, mtime_ns, pipeline):
+            return False
+        return bool(row[3] >= max(run.since, self._noted(run, _NOTED_SOURCE, path)))
 
     def since(self, path: str, stage: str, run: Pass) -> int:
         """The run from which on answers count for a document and stage."""
-        row = self._database.read(
-            "select max(run) from since where path = ? and stage in (?, '')", path, stage
-        )
-        return max(run.since, row[0] or 0)
+        return max(run.since, self._noted(run, _NOTED_STAGE, path, stage))
+
+    def _noted(self, run: Pass, query: str, *values: str) -> int:
+        if not run.retry:
+            return 0
+        row = self._database.read(query, *values)
+        return int(row[0] or 0)
+
+    async def lift(self, source: str) -> None:
+        """Take a source's mark away before its files change, so that a kill leaves nothing unfinished marked."""
+        if self._database.read("select 1 from sources where path = ?", source):
+            await self._database.write(
+                lambda db: db.execute("delete from sources where path = ?", (source,))
+            )
 
     # results --------------------------------------------------------------------------------
 
@@ -222,10 +239,20 @@ class Ledger:
 
     def _restore_results(self, results: Path) -> None:
         size = results.stat().st_size if results.exists() else 0
-        if size < self._length or self._meta("superseded", 0):
+        if size < self._length or self._meta("superseded", 0) or not self._ours(results):
             self._rewrite(results)
         elif size > self._length:
             os.truncate(results, self._length)
+
+    def _ours(self, results: Path) -> bool:
+        """Whether the last committed line stands where it should: nobody else wrote the file."""
+        newest = self._database.read("select line from lines order by seq desc limit 1")
+        if newest is None or not self._length:
+            return not self._length
+        line = newest[0].encode() + b"\n"
+        with results.open("rb") as file:
+            file.seek(max(0, self._length - len(line)))
+            return bool(file.read(len(line)) == line)
 
     def tidy(self) -> None:
         """Drop superseded lines from results.jsonl, in one streamed rewrite, if there are any."""
@@ -277,8 +304,9 @@ class Ledger:
         return int(self._database.read(query)[0])
 
     def calls(self) -> tuple[int, int]:
-        """How many calls were sent, and how many of the paid ones have no known price."""
-        query = "select count(*), coalesce(sum(state = 'paid' and cost is null), 0) from calls"
+        """How many calls were sent, and of how many it is not known what they cost."""
+        query = """select count(*), coalesce(sum(state <> 'free' and cost is null
+                     and (state = 'paid' or reserved is null)), 0) from calls"""
         sent, unpriced = self._database.read(query)
         return int(sent), int(unpriced)
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pipeline.errors import StateError
 
@@ -27,7 +28,9 @@ class Database:
     ) -> None:
         # A named in-memory database is shared by the two connections and gone with them.
         self._target = (
-            f"file:{path}" if path else f"file:fieldsift-{id(self)}?mode=memory&cache=shared"
+            f"file:{quote(str(path.absolute()))}"
+            if path
+            else f"file:fieldsift-{id(self)}?mode=memory&cache=shared"
         )
         self.path = path
         self._before_commit = before_commit

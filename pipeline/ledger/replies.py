@@ -38,6 +38,10 @@ class Replies(Protocol):
         """Put an answer on disk; returns when it is there."""
         ...
 
+    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+        """Hear that a stored answer was used: a recording takes it up."""
+        ...
+
     def requests(self) -> Iterator[dict[str, Any]]:
         """The requests that have answers, newest first, long texts by their hash."""
         ...
@@ -84,6 +88,9 @@ class StoredReplies:
             lambda db: db.execute("insert or replace into replies values (?,?,?,?,?,?)", row)
         )
 
+    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+        """Nothing to do: it is stored."""
+
     def requests(self) -> Iterator[dict[str, Any]]:
         """The requests that have answers, newest first."""
         for (text,) in self._database.reader.execute(
@@ -121,10 +128,12 @@ class Recording:
         """Keep it in the ordinary store, then record it."""
         if self.before:
             await self.before.keep(key, take, run, request, body)
-        self.record(key, take, request, body)
+        self.note(key, take, request, body)
 
-    def record(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
-        """Write the readable file of one answer; recording it twice changes nothing."""
+    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+        """Write the readable file of one answer, unless it stands there."""
+        if self._path(key, take).exists() and not self.before:
+            return
         readable = {"request": _short(request), **_readable(body)}
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(readable, indent=1, ensure_ascii=True) + "\n"

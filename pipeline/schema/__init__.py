@@ -210,6 +210,7 @@ def _checked(name: str, body: dict[str, Any], source: str) -> Schema:
 
     `$schema` may name an older draft; one that is not known is read as draft 2020-12.
     """
+    from jsonschema import FormatChecker
     from jsonschema import SchemaError as NotASchema
     from jsonschema.validators import Draft202012Validator, validator_for
 
@@ -217,7 +218,10 @@ def _checked(name: str, body: dict[str, Any], source: str) -> Schema:
     try:
         if not isinstance(body.get("$schema", ""), str):
             raise SchemaError("$schema is the address of a dialect, a string")
-        validator_for(body, default=Draft202012Validator).check_schema(body)
+        draft = validator_for(body, default=Draft202012Validator)
+        # Patterns are ECMA's, which Python's own `re` can't all read; they are tried apart.
+        draft.check_schema(body, format_checker=FormatChecker(()))
+        _try_patterns(body)
         root = schema.tree
     except NotASchema as error:
         where = "/".join(map(str, error.absolute_path)) or "its top"
@@ -238,6 +242,35 @@ def _checked(name: str, body: dict[str, Any], source: str) -> Schema:
             f"'type': 'object' and 'properties' ({hint})"
         )
     return schema
+
+
+def _try_patterns(body: Mapping[str, Any]) -> None:
+    """Every pattern of a schema must be a regular expression.
+
+    Raises:
+        SchemaError: names the one that is not.
+
+    """
+    import regex  # type: ignore[import-untyped]  # it ships no type information
+
+    stack: list[tuple[str, Any]] = [("", body)]
+    while stack:
+        where, node = stack.pop()
+        if isinstance(node, list):
+            stack += [(f"{where}/{index}", inner) for index, inner in enumerate(node)]
+        if not isinstance(node, Mapping):
+            continue
+        skipped = {"enum", "const", "default"}
+        stack += [(f"{where}/{key}", inner) for key, inner in node.items() if key not in skipped]
+        named = node.get("patternProperties")
+        patterns = [*(named if isinstance(named, Mapping) else ()), node.get("pattern")]
+        for pattern in patterns:
+            try:
+                regex.compile(pattern if isinstance(pattern, str) else "")
+            except (regex.error, RecursionError, OverflowError) as error:
+                raise SchemaError(
+                    f"not a JSON Schema, at {where[1:]}/pattern: {pattern!r} is no regular expression: {error}"
+                ) from error
 
 
 def _has_properties(value: Any) -> bool:

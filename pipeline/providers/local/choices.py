@@ -9,9 +9,9 @@ from typing import Any
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim
 from pipeline.providers.local.fitting import BOX, answer_of
-from pipeline.providers.local.forms import Slot
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.matcher import Matcher, tail
+from pipeline.providers.local.slots import Slot
 from pipeline.providers.local.words import lexicon
 from pipeline.values import fold
 
@@ -175,7 +175,10 @@ def _answered(ask: Ask, segment: Segment, matcher: Matcher) -> Iterator[Claim]:
 
 
 def _beside(segment: Segment) -> str:
-    return tail(segment.left.text) if segment.left is not None else ""
+    at = segment.left
+    while at is not None and BOX.search(at.text):  # the other answers
+        at = at.left
+    return tail(at.text) if at is not None else ""
 
 
 def _codes(ask: Ask, codes: dict[str, str], layout: Layout) -> Iterator[Claim]:

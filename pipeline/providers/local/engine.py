@@ -13,6 +13,7 @@ from pipeline.providers.local.layout import Layout, lay_out
 from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.parties import Parties
 from pipeline.providers.local.resolve import resolve
+from pipeline.providers.local.slots import slots
 from pipeline.providers.local.spans import Spans
 from pipeline.providers.local.words import lexicon
 from pipeline.schema import Schema
@@ -65,7 +66,7 @@ class Reader:
             *telling.claims(self.spans, self.plan),
             *headline.claims(self.head, self.layout, self.plan),
         ]
-        fields = forms.slots(self.layout)
+        fields = slots(self.layout)
         printed += choices.claims(self.layout, self.plan.scalars, self.matcher, fields)
         if forms.is_form(fields):
             printed = [replace(claim, score=claim.score * _PRINT_OF_FORM) for claim in printed]

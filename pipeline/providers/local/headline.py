@@ -17,7 +17,7 @@ _BIG = 1.18
 _MOST_LINES = 4
 #: Authors stand within this many rows below the title.
 _MOST_ROWS = 14
-_LONGEST_NAMES = 4000
+_LONGEST_NAMES, _LONGEST_NAME = 4000, 80
 _LETTERS = re.compile(r"[^\W\d_]+")
 _NO_NAMES = re.compile(
     r"[:@]|\b(?:universi|institut|department|school|college|center|centre|laborator|facult|academy|hospital|inc\b|gmbh|ltd)",
@@ -45,7 +45,7 @@ class Head:
 @lru_cache(maxsize=1)
 def _names_and_marks() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """What a person's name looks like (two to six words), and what stands between two names."""
-    word = r"(?:[^\W\d_a-zß-ÿ][^\W\d_]*[.'’\-]?){1,4}"
+    word = r"[^\W\d_a-zß-ÿ][^\W\d_]*(?:[.'’\-][^\W\d_]*){0,3}"
     small = rf"(?:\s(?:{'|'.join(sorted(lexicon().particles))})){{0,2}}"
     joins = "|".join(sorted(lexicon().joins))
     return (
@@ -122,7 +122,7 @@ def _names(lines: Sequence[Segment], layout: Layout) -> Iterator[Span]:
     for mark in (*between.finditer(text, start, min(end, start + _LONGEST_NAMES)), None):
         stop = mark.start() if mark else min(end, start + _LONGEST_NAMES)
         piece = text[start:stop].strip()
-        if a_name.fullmatch(piece):
+        if len(piece) <= _LONGEST_NAME and a_name.fullmatch(piece):
             at = text.index(piece, start)
             yield Span(rows[0][0], at, at + len(piece), piece, piece)
         start = mark.end() if mark else stop

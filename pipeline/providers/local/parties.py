@@ -1,8 +1,10 @@
 """Whose lines are whose: blocks under a party's heading, letterheads, and the names in them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim, claims_of
@@ -26,6 +28,8 @@ _PAIR = re.compile(r"[^:]{2,40}:\s*\S")
 #: Who wrote a document and whom it went to have their places on it, whatever they are called.
 _AS = {"sender": "seller", "recipient": "buyer"}
 _LONGEST_REGION = 14
+#: Addresses without a heading, and host names, that are weighed.
+_MOST_LOOSE, _MOST_HOSTS = 200, 50
 _HOST = re.compile(r"(?:@|://(?:www\.)?|(?<!/)www\.)([\w\-]{3,40})")
 
 
@@ -50,6 +54,7 @@ class Parties:
         for region in self.regions:
             for segment in region.segments:
                 self._roles.setdefault(segment, region.role)
+        self._hosts = _host_names(layout)
         self.blocks: dict[str, list[tuple[Block, float]]] = {}
         self._assign(blocks(layout))
 
@@ -102,11 +107,6 @@ class Parties:
 
     def _letterheads(self, ask: Ask) -> Iterator[Claim]:
         """Company names outside of other parties' regions: at the top, in big type, with a suffix."""
-        hosts = {
-            match[1].casefold()
-            for page in self._layout.pages.values()
-            for match in _HOST.finditer(page.text)
-        }
         first = min(self._layout.pages, default=1)
         seen = 0
         for segment in self._layout.segments:
@@ -114,7 +114,7 @@ class Parties:
                 continue
             seen += 1
             name = _company(segment, lexicon())
-            known = _in_host(segment.text, hosts)
+            known = _in_host(segment.text, self._hosts)
             if name is None and (known or (segment.page == first and segment.row < 3)):
                 name = _short_name(segment)
             if name is None:
@@ -127,42 +127,40 @@ class Parties:
 
     def _assign(self, found: Sequence[Block]) -> None:
         """Give each block its role: the region's, else sender or recipient by its looks."""
-        loose = []
+        loose: list[Block] = []
         for block in found:
             role = next((r for line in block.lines if (r := self.role_at(line))), "")
             if role:
                 worth = _MENTIONED if role in self.blocks else _HEADED
                 self.blocks.setdefault(role, []).append((block, worth))
-            else:
+            elif len(loose) < _MOST_LOOSE:
                 loose.append(block)
-        hosts = {
-            match[1].casefold()
-            for page in self._layout.pages.values()
-            for match in _HOST.finditer(page.text)
-        }
-        names = [_plain(block.name) for block in loose]
-        sender = sorted(
-            (
-                (
-                    _sender(block, self._layout, hosts)
-                    + 0.2 * (names.count(_plain(block.name)) > 1),
-                    -n,
-                )
-                for n, block in enumerate(loose)
-            ),
-            reverse=True,
-        )
-        own = _plain(loose[-sender[0][1]].name) if sender else ""
-        for score, place in sender[:6]:
-            block = loose[-place]
-            if _plain(block.name) == own or "buyer" in self.blocks:
-                self.blocks.setdefault("seller", []).append((block, _GUESSED + 0.1 * (score > 0.4)))
-        if "buyer" not in self.blocks:
-            for block in loose:
-                near_top = block.postal.box[3] < 0.5 * self._layout.heights[block.postal.page]
-                if block.name is not None and _plain(block.name) != own and near_top:
-                    self.blocks.setdefault("buyer", []).append((block, _GUESSED))
-                    break
+        names = Counter(_plain(block.name) for block in loose)
+        looks = [
+            _sender(block, self._layout, self._hosts) + 0.2 * (names[_plain(block.name)] > 1)
+            for block in loose
+        ]
+        ranked = sorted(range(len(loose)), key=lambda number: (-looks[number], number))
+        own = _plain(loose[ranked[0]].name) if ranked else ""
+        for number in ranked[:6]:
+            if _plain(loose[number].name) == own or "buyer" in self.blocks:
+                worth = _GUESSED + 0.1 * (looks[number] > 0.4)
+                self.blocks.setdefault("seller", []).append((loose[number], worth))
+        other = next((block for block in loose if self._is_addressee(block, own)), None)
+        if other is not None and "buyer" not in self.blocks:
+            self.blocks["buyer"] = [(other, _GUESSED)]
+
+    def _is_addressee(self, block: Block, sender: str) -> bool:
+        """Whether a block has another name than the sender's and stands in the upper half."""
+        near_top = block.postal.box[3] < 0.5 * self._layout.heights[block.postal.page]
+        return near_top and block.name is not None and _plain(block.name) != sender
+
+
+def _host_names(layout: Layout) -> set[str]:
+    """The names in the e-mail and web addresses of a document."""
+    pages = (page.text for page in layout.pages.values())
+    found = (match[1].casefold() for text in pages for match in _HOST.finditer(text))
+    return set(islice(found, _MOST_HOSTS))
 
 
 def _asks_name(ask: Ask) -> bool:

@@ -8,7 +8,7 @@ from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.spans import Span
 from pipeline.providers.local.words import lexicon
 
-_PLACE = r"[^\W\d_a-z][^\W\d_]*[.'’]?(?:[ \-/.'’]{1,2}[^\W\d_]+[.'’]?){0,4}"
+_PLACE = r"[^\W\d_a-z][^\W\d_]*[.'’]?(?:[ \-/.'’]{1,2}(?!Cedex)[^\W\d_]+[.'’]?){0,4}"
 #: 80333 München, D-63571 Gelnhausen, DE 12345 Berlin, 3500 MJ Utrecht, 75371 Paris Cedex 08, 1000-205 Lisboa.
 _CODE_FIRST = re.compile(
     rf"(?:(?P<country>[A-Z]{{1,3}})[\- ])?(?P<code>\d{{4}} ?[A-Z]{{2}}\b|[A-Z]\d[\dW] ?[A-Z\d]{{4}}|\d{{4}}-\d{{3}}|\d{{2}}-\d{{3}}|\d{{3}} \d{{2}}|\d{{4,5}})"

@@ -12,7 +12,7 @@ WEAKEST = 0.42
 #: The same for text without a form, which a likeness alone can't tell from any other text.
 _WEAKEST_TEXT = 0.55
 #: Kinds of which a document has many values that are not asked for.
-_COMMON = frozenset({"text", "money", "number"})
+_COMMON = frozenset({"text", "money", "number", "identifier"})
 #: Claims of one field that are weighed against each other.
 _MOST = 12
 _AGREES = 0.25

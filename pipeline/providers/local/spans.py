@@ -24,6 +24,9 @@ _YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
 #: RFC 3339: nothing less is a JSON Schema date-time, and a zone that isn't printed is not made up.
 _INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _CODE = re.compile(r"(?<![\w/.\-])[#(]?(?P<code>[^\W_][\w./\-]{0,58}[^\W_]|\d)(?![\w])")
+#: A cell that is one code with blanks: `K 900`, `DE 232 446 240`.
+_CODES = re.compile(r"(?:[A-Z]{1,4}|(?=\S*\d)[\w./\-]+)(?: (?=\S*\d)[\w./\-]+){1,5}")
+_LONGEST_CODE = 40
 _ENGLISH = re.compile(r"\b(?:the|and|of|for|with|from|is|are|to)\b", re.IGNORECASE)
 _AMERICAN = re.compile(r"(?:\bU\.?S\.?(?:A\.?|D)?\b|United States|\$|,? [A-Z]{2} \d{5}\b)")
 #: Kinds whose spans are not read as another kind, too.
@@ -142,6 +145,9 @@ def _instants(text: str) -> Iterator[Found[str]]:
 
 def _codes(segment: Segment) -> Iterator[Span]:
     """Words with a digit in them; amounts are unlikely codes, percentages none."""
+    if len(segment) <= _LONGEST_CODE and _CODES.fullmatch(segment.text):
+        yield Span(segment, segment.start, segment.end, segment.text, segment.text)
+        return
     for match in _CODE.finditer(segment.text):
         code = match["code"]
         percent = segment.text[match.end("code") :][:3].lstrip()[:1] == "%"

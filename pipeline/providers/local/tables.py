@@ -1,6 +1,7 @@
 """Rows of tables: the columns that headers name, and one item for each line of figures below them."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -26,7 +27,10 @@ _ENDS = 0.8
 #: A header may have this many lines; a table ends at a gap of so many line heights.
 _HEADER_LINES, _GAP = 4, 6.0
 #: How far (in line heights) from the line of its item a figure may stand.
-_NEAR = 1.3
+#: A text may begin a little higher, and on one of so many rows around.
+_NEAR, _HIGH, _ROWS_AROUND = 1.3, 1.6, 12
+#: An item has at least this share of the cells that most have; a sum carried over has not.
+_FULL = 0.6
 _MOST_ROWS = 5000
 _FIGURES = frozenset(("money", "number", "percent", "year"))
 _CENT = Decimal("0.02")
@@ -59,7 +63,8 @@ def read(
     tables = [Table(layout, spans, node, columns, whole) for node, columns in plan.tables]
     bands = list(_bands(layout)) if tables else []
     headers = [
-        [header for band in bands if (header := table.header(band)) is not None] for table in tables
+        _apart_from_each_other(header for band in bands if (header := table.header(band)))
+        for table in tables
     ]
     claimed: dict[Segment, list[float]] = {}
     for header in (header for found in headers for header in found):
@@ -71,7 +76,18 @@ def read(
     return rows
 
 
-def _owns(header: Header, claimed: dict[Segment, list[float]]) -> bool:
+def _apart_from_each_other(headers: Iterable[Header]) -> list[Header]:
+    """One array's headers, the best where several share cells (bands of rows overlap), in order."""
+    kept: list[Header] = []
+    taken: set[Segment] = set()
+    for header in sorted(headers, key=lambda header: (-header.score, header.last)):
+        if taken.isdisjoint(header.segments):
+            kept.append(header)
+            taken.update(header.segments)
+    return sorted(kept, key=lambda header: header.last)
+
+
+def _owns(header: Header, claimed: Mapping[Segment, list[float]]) -> bool:
     """Whether no other array fits a header as well: a table that several could hold is nobody's."""
     for segment in header.segments:
         scores = claimed[segment]
@@ -116,9 +132,10 @@ class Table:
         found: list[dict[str, Claim]] = []
         if headers:
             best = max(headers, key=lambda header: header.score)
+            stops = frozenset(min(s.row for s in header.segments) for header in headers)
             for header in headers:
                 if set(header.cells) == set(best.cells) and header.score >= _AGAIN * best.score:
-                    found += self._items(header)
+                    found += self._items(header, stops)
         found = found or list(summaries.rows(self._layout, self._spans, self._node, self._columns))
         return found[:_MOST_ROWS]
 
@@ -164,42 +181,36 @@ class Table:
                     }
                 yield segment, scores
 
-    def _items(self, header: Header) -> Iterator[dict[str, Claim]]:
-        body = list(self._body(header))
+    def _items(self, header: Header, stops: frozenset[int]) -> Iterator[dict[str, Claim]]:
+        """One item for each figure of the column that has most of them."""
         placed: dict[Ask, list[Segment]] = {ask: [] for ask in header.cells}
-        for segment in body:
+        for segment in self._body(header, stops):
             ask = self._column(header, segment)
             if ask is not None:
                 placed[ask].append(segment)
-        key = max(
-            (ask for ask in placed if ask.kind in _FIGURES),
-            key=lambda ask: sum(
-                self._cell(ask, segment, 1.0) is not None for segment in placed[ask]
-            ),
-            default=None,
-        )
-        if key is None:
-            return
-        anchors = [segment for segment in placed[key] if self._cell(key, segment, 1.0) is not None]
-        found = []
-        for number, anchor in enumerate(anchors):
-            until = anchors[number + 1].box[1] if number + 1 < len(anchors) else float("inf")
-            found.append(self._row(header, placed, anchor, until))
+        figures = {
+            ask: [segment for segment in found if self._cell(ask, segment, 1.0) is not None]
+            for ask, found in placed.items()
+            if ask.kind in _FIGURES
+        }
+        anchors = max(figures.values(), key=len, default=[])
+        ends = [*(anchor.box[1] for anchor in anchors[1:]), float("inf")]
+        found = [
+            self._row(header, placed, anchor, end)
+            for anchor, end in zip(anchors, ends, strict=False)
+        ]
         usual = sorted(map(len, found))[len(found) // 2] if found else 0
-        for row in found:
-            if len(row) >= max(
-                min(_FEWEST, len(header.cells)), 0.6 * usual
-            ):  # not a sum carried over
-                yield _checked(row)
+        least = max(min(_FEWEST, len(header.cells)), _FULL * usual)
+        yield from (_checked(row) for row in found if len(row) >= least)
 
-    def _body(self, header: Header) -> Iterator[Segment]:
-        """The segments below a header up to the table's end."""
-        cells = [segment for segment, _ in header.cells.values()]
-        bottom = max(segment.box[3] for segment in cells)
-        page = cells[0].page
-        for row in self._layout.rows[header.last + 1 :]:
+    def _body(self, header: Header, stops: frozenset[int]) -> Iterator[Segment]:
+        """The segments below a header up to the table's end, or the next header."""
+        bottom = max(segment.box[3] for segment in header.segments)
+        page = header.segments[0].page
+        for number in range(header.last + 1, len(self._layout.rows)):
+            row = self._layout.rows[number]
             gap = (row[0].box[1] - bottom) / max(row[0].size, 1.0)
-            if row[0].page != page or gap > _GAP or self._ends(row):
+            if row[0].page != page or gap > _GAP or number in stops or self._ends(row):
                 return
             yield from row
             bottom = max(bottom, *(segment.box[3] for segment in row))
@@ -228,25 +239,27 @@ class Table:
         )
 
     def _row(
-        self, header: Header, placed: dict[Ask, list[Segment]], anchor: Segment, until: float
+        self, header: Header, placed: Mapping[Ask, list[Segment]], anchor: Segment, end: float
     ) -> dict[str, Claim]:
+        """An item: of each column the nearest cell to the anchor, before the next one begins."""
         row: dict[str, Claim] = {}
         for ask, (_, score) in header.cells.items():
-            low = 1.6 if ask.kind not in _FIGURES else _NEAR
+            figure = ask.kind in _FIGURES
+            reach = (_NEAR if figure else _HIGH) * anchor.size
+            low = bisect_left(
+                placed[ask], anchor.row - _ROWS_AROUND, key=lambda segment: segment.row
+            )
+            high = bisect_left(
+                placed[ask], anchor.row + _ROWS_AROUND, key=lambda segment: segment.row
+            )
             near = [
-                segment
-                for segment in placed[ask]
-                if segment.page == anchor.page
-                and anchor.box[1] - low * anchor.size <= segment.box[1] < until - 0.4 * anchor.size
-                and (
-                    ask.kind not in _FIGURES
-                    or abs(segment.box[1] - anchor.box[1]) <= _NEAR * anchor.size
-                )
+                (abs(segment.box[1] - anchor.box[1]), segment.start, segment)
+                for segment in placed[ask][low:high]
+                if anchor.box[1] - reach <= segment.box[1] < end - 0.4 * anchor.size
             ]
-            near.sort(key=lambda segment: (abs(segment.box[1] - anchor.box[1]), segment.start))
-            for segment in near:
+            for distance, _, segment in sorted(near, key=lambda item: item[:2]):
                 claim = self._cell(ask, segment, 0.55 + 0.3 * min(score, 1.0))
-                if claim is not None:
+                if claim is not None and (not figure or distance <= reach):
                     row[ask.pointer] = claim
                     break
         return row
