@@ -39,6 +39,11 @@ def answered(empty: Result, stage: Stage, document: Document, reply: Reply) -> R
         return without_data(empty, "failed", error.reason, str(error))
     evidence = ground(data, stage.schema, document, hints=reply.hints, model=empty.engine)
     findings = (*empty.findings, *judge(stage, data, document, evidence))
+    if all(each.status == "absent" for each in evidence):
+        findings = (
+            *findings,
+            Finding("empty", "", "nothing was found: no field has a value", "warning"),
+        )
     wrong = [finding for finding in findings if finding.severity == "error"]
     status: Status = "invalid" if wrong else "valid"
     reason = wrong[0].rule if wrong else None

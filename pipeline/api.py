@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from pipeline.checking import check_path, read_results
-from pipeline.config import Call, Plan, cache_folder, need_output, plan
+from pipeline.config import Call, Plan, cache_folder, need_output, plan, read_file
 from pipeline.errors import FieldsiftError, NoInput, NotRecorded, SetupError, StateError, UsageError
 from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies
 from pipeline.limits import dollars
@@ -108,6 +108,7 @@ class Pipeline:
         """
         made = cls([], **settings)
         made.file = Path(path)
+        read_file(Call(made.file))
         return made
 
     def run(self, inputs: Any = None, output: str | Path | None = None, **options: Any) -> Run:
@@ -280,7 +281,8 @@ def _open_stores(
     decided: Plan, where: Storage, stack: contextlib.ExitStack
 ) -> tuple[Ledger, Replies]:
     """The ledger of an output is always on disk: `in_memory` is about answers, which hold documents' content."""
-    kept = decided.output is not None or not where.in_memory
+    paid = any(endpoint.provider != "local" for endpoint in decided.endpoints.values())
+    kept = decided.output is not None or (paid and not where.in_memory)
     folder = (where.state or _state_folder(decided)) if kept else None
     try:
         for path in filter(None, (decided.output, _lock_folder(decided), folder)):

@@ -14,7 +14,7 @@ from pipeline.judge import judge
 from pipeline.loaders import Loaders
 from pipeline.providers import Hint
 from pipeline.reporters import Checked
-from pipeline.results import DONE, Evidence, Finding, Result
+from pipeline.results import DONE, Evidence, Finding, Result, leaves
 from pipeline.schema import Schema
 from pipeline.sources import named_file, real_name
 from pipeline.stages import Stage
@@ -162,15 +162,25 @@ async def _check_result(
         told = f"the data file can't be read: {error}"
         return Checked(str(file), (Finding("no_data", "", told),))
     # A model's own rules are code that is not here: what they said then still holds.
-    earlier = [f for f in result.findings if f.rule.startswith("model:") and data == result.data]
+    same = data == result.data
+    earlier = [f for f in result.findings if f.rule.startswith("model:") and same]
+    if not same:
+        told = "the data file is not what the run wrote: results.jsonl holds something else"
+        earlier.append(Finding("changed", "", told, "warning"))
     document = await _document(result, roots, loaders)
     if document is None:
-        evidence = [each for each in result.evidence if data == result.data]
+        evidence = result.evidence if same else ()
         found = [*earlier, *judge(stage, data, None, evidence)]
         return Checked(str(file), tuple(found), evidence_checked=False)
-    # Only what was proven may settle where a value stands; the rest is searched as at first.
-    proven = {"verified", "derived"}
-    hints = [_hint(each) for each in result.evidence if each.status in proven]
+    # Only what was proven, of a value that is still the same, may settle where it stands.
+    values, recorded = dict(leaves(data)), dict(leaves(result.data))
+    hints = [
+        _hint(each)
+        for each in result.evidence
+        if each.status in {"verified", "derived"}
+        and each.pointer in values
+        and values[each.pointer] == recorded.get(each.pointer)
+    ]
     grounded = ground(data, stage.schema, document, hints=hints)
     found = [*earlier, *judge(stage, data, document, grounded)]
     return Checked(str(file), tuple(found), evidence_checked=True)

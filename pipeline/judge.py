@@ -15,6 +15,37 @@ _SEVERITY: dict[str, dict[EvidenceStatus, Severity]] = {
     "flagged": {"not_found": "warning"},
     "required": {"not_found": "error", "ambiguous": "warning", "derived": "warning"},
 }
+#: Rules that are no keywords of JSON Schema: of evidence, of values, of files and of whole Results.
+_OWN_RULES = frozenset(
+    [
+        "evidence_not_found",
+        "evidence_ambiguous",
+        "evidence_derived",
+        "not_finite",
+        "not_allowed",
+        "too_deep",
+        "too_large",
+        "too_slow",
+        "too_many",
+        "changed",
+        "empty",
+        "document",
+        "page_not_read",
+        "no_data",
+        "no_schema",
+        "not_json",
+        "not_readable",
+        "encrypted",
+        "damaged",
+        "unsupported",
+        "timeout",
+        "crashed",
+        "too_much_memory",
+        "needs_ocr",
+        "link",
+        "not_a_file",
+    ]
+)
 _SENTENCE: dict[EvidenceStatus, str] = {
     "not_found": "{} is not found in the document",
     "ambiguous": "{} stands at several places of the document, and nothing says which was meant",
@@ -67,3 +98,12 @@ def _value(data: Any, pointer: str) -> str:
         return shown(at(data, pointer))
     except (LookupError, TypeError, ValueError):  # recorded evidence of data that was changed since
         return "the value"
+
+
+def is_rule(name: str) -> bool:
+    """Whether findings can have this rule: a keyword of JSON Schema, one of ours, or `model:` with pydantic's word."""
+    from jsonschema import Draft202012Validator
+
+    return (
+        name.startswith("model:") or name in _OWN_RULES or name in Draft202012Validator.VALIDATORS
+    )

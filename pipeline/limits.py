@@ -12,6 +12,7 @@ from pipeline.errors import (
     BudgetReached,
     FieldsiftError,
     ReplyError,
+    SetupError,
     Transient,
     Unreachable,
     UsageError,
@@ -156,9 +157,11 @@ class Gate:
             else:
                 await self.purse.ledger.book(call, claimed, "unknown")
             return failure
-        except FieldsiftError:
+        except FieldsiftError as error:
             self._answered = True
             await self._release(call, claimed)
+            if isinstance(error, ReplyError) and error.reason == "not_found_model":
+                raise SetupError(str(error)) from error  # no other document would fare better
             raise
         self._answered = True
         return Sent(body, call, claimed)

@@ -37,6 +37,11 @@ def summary(checked: Sequence[Checked]) -> dict[str, int]:
     }
 
 
+def said(finding: Finding) -> str:
+    """A finding's sentence, with the place that it is about in front, if it is not the whole."""
+    return f"{finding.pointer}: {finding.message}" if finding.pointer else finding.message
+
+
 def as_json(checked: Sequence[Checked]) -> str:
     """`{"files": [{"path", "valid", "findings": [...]}], "summary": {...}}`."""
     files = [
@@ -50,10 +55,15 @@ def as_json(checked: Sequence[Checked]) -> str:
     return dump({"files": files, "summary": summary(checked)}, indent=2)
 
 
+def printable(text: str) -> str:
+    """The text on one line, without what could move a terminal's cursor: the rest becomes escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def as_text(checked: Sequence[Checked]) -> str:
     """One line a finding, `path: severity: pointer: message (rule)`, and a line that sums up."""
     lines = [
-        f"{each.path}: {finding.severity}: {finding.pointer or '/'}: {finding.message} ({finding.rule})"
+        printable(f"{each.path}: {finding.severity}: {said(finding)} ({finding.rule})")
         for each in checked
         for finding in each.findings
     ]

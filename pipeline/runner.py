@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import json
 import os
-import tempfile
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -18,7 +17,7 @@ from pathlib import Path
 from pipeline import catalogue, prompts
 from pipeline.answer import answered, without_data
 from pipeline.asking import Asker, UnusableError
-from pipeline.config import Plan
+from pipeline.config import Plan, cache_folder
 from pipeline.document import Document
 from pipeline.errors import (
     DocumentError,
@@ -47,7 +46,10 @@ RETRIES = ("failed", "invalid", "refused", "truncated", "unreadable")
 GRACE = 10.0
 #: Output tokens of a model that the catalogue doesn't know.
 _MOST_OUTPUT = 65_536
-_NEEDS_OCR = "no page has text, and the local engine of this release can't read pictures"
+_NEEDS_OCR = (
+    "no page has text, and the local engine of this release can't read pictures; "
+    "a model that sees can: -m gemini-3.1-flash-lite"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Tally:
     pages: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     ended: bool = False
+    superseded: int = 0
     stopped: FieldsiftError | None = None
     interrupted: bool = False
     fault_log: Path | None = None
@@ -240,8 +243,14 @@ class Runner:
             yield result
 
     def _finished(self, source: Source) -> bool:
-        return self.ledger.done(
+        """Whether a source went through this pipeline unchanged, and what came of it still lies there."""
+        marked = self.ledger.done(
             source.path, source.size, source.mtime_ns, self._pipeline, self._run
+        )
+        output = self.plan.output
+        return marked and (
+            output is None
+            or all((output / file).exists() for file in self.ledger.files_of(source.path))
         )
 
     async def _walk(self, source: Source) -> AsyncIterator[Result]:
@@ -305,8 +314,8 @@ class Runner:
 
     def _note_fault(self, document: Document, error: Exception) -> None:
         """Keep what happened in a log: exit code 70 names it."""
-        folder = (self.plan.output or Path(tempfile.gettempdir())) / ".fieldsift"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self.plan.output / ".fieldsift" if self.plan.output else cache_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.tally.fault_log = folder / "faults.log"
         with self.tally.fault_log.open("a", encoding="utf-8") as log:
             log.write(f"{document.path}\n")
@@ -331,6 +340,8 @@ class Runner:
         try:
             lines = [await asyncio.to_thread(_written, output, result) for result in results]
             current = {line.file for line in lines}
+            places = {(line.path, line.stage) for line in lines}
+            self.tally.superseded += sum((line.path, line.stage) not in places for line in earlier)
             for line in earlier:
                 if line.file and line.file not in current:
                     remove_data(output, Path(line.file))

@@ -147,13 +147,17 @@ def _walk(folder: Path, root: Path, prefix: str, hidden: set[Path]) -> Iterator[
     try:
         with os.scandir(folder) as entries:
             # Names alone are kept and sorted: a folder of a million files is some megabytes.
-            found = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries)
     except OSError as error:
         name = prefix + document_name(folder.relative_to(root).as_posix())
         yield Source(name, folder, problem=("not_readable", f"{name}: {error.strerror}"))
         return
-    for name in found:
+    if ".fieldsift" in names and "run.json" in names:
+        return  # the output of some run is nobody's input
+    for name in names:
         path = folder / name
+        if name.startswith("."):
+            continue
         if path in hidden:
             continue
         if path.is_dir() and not path.is_symlink():

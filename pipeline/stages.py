@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipeline.errors import UsageError
 from pipeline.schema import Schema
@@ -69,6 +69,16 @@ class Stage:
         if not NAME.fullmatch(self.name):
             raise UsageError(
                 f"stage {self.name!r}: a name is lower-case letters, digits, - and _, a letter first"
+            )
+        choices = {"thinking": Thinking, "media_resolution": MediaResolution}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) is not None and value not in get_args(allowed):
+                raise UsageError(
+                    f"stage {self.name}: {name} {value!r} is none of {', '.join(get_args(allowed))}"
+                )
+        if self.evidence not in {"flagged", "required"}:
+            raise UsageError(
+                f"stage {self.name}: evidence {self.evidence!r} is neither flagged nor required"
             )
         object.__setattr__(self, "schema", Schema.of(self.schema))
 

@@ -126,7 +126,7 @@ def test_broken_and_unknown_files_each_have_a_line_and_the_run_goes_on(work: Pat
     assert reasons == {"broken.pdf": "damaged", "empty.txt": "empty", "mail.eml": "unsupported"}
     assert sum(line["status"] == "valid" for line in lines.values()) == 2
     assert all(line["findings"] for line in lines.values() if line["status"] != "valid")
-    assert "--retry unreadable" in told.stderr
+    assert "results.jsonl" in told.stderr.splitlines()[-2], "what next"
 
 
 def test_pictures_need_eyes_before_anything_starts(work: Path, fixtures: Path) -> None:
@@ -225,9 +225,69 @@ def test_validate_sees_data_that_was_changed_by_hand(work: Path) -> None:
     assert "(type)" in told.stdout
     fieldsift("validate", "out", "--ignore", "type,evidence_not_found", cwd=work)
     fieldsift("validate", "out", "--exit-zero", cwd=work)
+    told = fieldsift("validate", "out", "--select", "typo", cwd=work, code=2)
+    assert "no rule 'typo'" in told.stderr
     file.write_text(json.dumps({"invoice_number": "INV-2024-0042", "total": 1300}))
     told = fieldsift("validate", "out", cwd=work)
     assert "evidence_not_found" in told.stdout, "a digit that is not in the document"
+
+
+def test_validate_does_not_take_a_forged_text_for_proven(work: Path) -> None:
+    fieldsift("run", "inbox", "-s", "vendor, total float", "-m", "local", "-o", "out", cwd=work)
+    file = work / "out/extract/a.txt.json"
+    file.write_text(json.dumps({"vendor": "Pay me instead Ltd", "total": 1200}))
+    told = fieldsift("validate", "out", cwd=work)
+    assert "/vendor" in told.stdout
+    assert "(evidence_not_found)" in told.stdout
+    assert "(changed)" in told.stdout
+
+
+def test_a_data_file_that_was_deleted_comes_back(work: Path) -> None:
+    base = ("run", "inbox", "-s", "invoice", "-m", "local", "-o", "out")
+    fieldsift(*base, cwd=work)
+    (work / "out/invoice/a.txt.json").unlink()
+    fieldsift(*base, cwd=work)
+    assert (work / "out/invoice/a.txt.json").exists()
+
+
+def test_outputs_are_nobodys_inputs(work: Path) -> None:
+    fieldsift("run", "inbox", "-s", "invoice", "-m", "local", "-o", "out", cwd=work)
+    fieldsift("run", ".", "-s", "invoice", "-m", "local", "-o", "out2", cwd=work)
+    assert sorted(results(work / "out2")) == ["inbox/a.txt", "inbox/acme/b.txt"]
+    told = fieldsift("run", ".", "-s", "invoice", "-m", "local", "-o", ".", cwd=work, code=2)
+    assert "name another output folder" in told.stderr
+
+
+def test_a_pipeline_file_inside_the_input_is_not_taken(work: Path) -> None:
+    """Whoever sends the documents must not be able to send code along."""
+    (work / "inbox/evil.py").write_text("raise SystemExit('the code ran')")
+    (work / "inbox/pipeline.toml").write_text('[[stage]]\nname = "x"\nschema = "evil:Model"\n')
+    told = fieldsift("run", ".", "-o", "../out", "-m", "local", cwd=work / "inbox", code=2)
+    assert "no schema and no pipeline.toml" in told.stderr
+
+
+@pytest.mark.parametrize("name", ["res#1", "what?x", "50%25"])
+def test_an_output_folder_may_have_any_name(work: Path, name: str) -> None:
+    fieldsift("run", "inbox", "-s", "invoice", "-m", "local", "-o", name, cwd=work)
+    assert len(results(work / name)) == 2
+    assert sorted(path.name for path in work.iterdir()) == sorted(["inbox", name])
+
+
+def test_a_folder_that_may_not_be_written_is_exit_four(work: Path) -> None:
+    (work / "file").write_text("x")
+    told = fieldsift(
+        "run", "inbox", "-s", "invoice", "-m", "local", "-o", "file/out", cwd=work, code=4
+    )
+    assert "file" in told.stderr
+
+
+def test_results_survive_a_run_that_keeps_its_state_elsewhere(work: Path) -> None:
+    base = ("run", "inbox", "-s", "invoice", "-m", "local", "-o", "out")
+    fieldsift(*base, cwd=work)
+    fieldsift(*base, "--no-store", cwd=work)
+    fieldsift(*base, "--state", "elsewhere", cwd=work)
+    fieldsift(*base, cwd=work)
+    assert len(results(work / "out")) == 2
 
 
 def test_validate_says_where_evidence_could_not_be_checked(work: Path) -> None:

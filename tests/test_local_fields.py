@@ -258,6 +258,22 @@ def test_a_letter_s_sender_and_addressee_are_known_by_their_places() -> None:
     }
 
 
+def test_an_address_is_one_span_or_none() -> None:
+    """Lines of one address that follow each other; not those that others stand between in the text."""
+    together = text_document("Harbor Cafe\n12 Dock Street\nPortland, ME 04101\nTotal 5.00\n")
+    target = schema(company=TEXT, address=TEXT)
+    assert answer(together, target) == {
+        "company": "Harbor Cafe",
+        "address": "12 Dock Street Portland, ME 04101",
+    }
+    parted = drawn(
+        (50, [(40, "Harbor Cafe")]),
+        (64, [(40, "12 Dock Street"), (300, "Opening hours are ten to five daily")]),
+        (78, [(40, "Portland, ME 04101")]),
+    )
+    assert answer(page_document(parted), target)["address"] is None
+
+
 @pytest.mark.parametrize(
     ("line", "code", "city"),
     [

@@ -79,7 +79,7 @@ def test_fields_without_names_are_matched_by_the_print_around_them() -> None:
         ("false", "check", (168, 169, 178, 179)),
         ("Kofi Osei", "text", (40, 222, 300, 238)),
     ]
-    fields = [
+    fields: list[Any] = [
         (nameless(number), f"f1_{number}[0]", value, kind, box)
         for number, (value, kind, box) in enumerate(cells)
     ]

@@ -238,6 +238,7 @@ def test_record_then_replay_and_offline_need_neither_key_nor_server(
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "again", "--replay", "recorded", cwd=work)
     assert {path: line["data"] for path, line in results(work / "again").items()} == first
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "out", "--offline", "--force", cwd=work, code=1)
+    assert statuses(work) == {"valid": 12}, "what may not be asked again is not lost"
     (work / "inbox/00.txt").write_text("Receipt No: R-7777\nTotal 1.00 EUR\n")
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "again", "--replay", "recorded", cwd=work, code=1)
     line = results(work / "again")["00.txt"]
@@ -345,6 +346,43 @@ def test_a_refused_key_ends_the_run_and_names_the_variable(work: Path, server: S
     assert "GEMINI_API_KEY" in told.stderr
     assert KEY not in told.stderr
     assert len(server.requests) <= 8, "no more than were in flight"
+
+
+def test_a_model_that_is_not_there_ends_the_run(work: Path, server: Server) -> None:
+    server.reply = lambda seen: error(404, "models/nothing is not found for API version v1beta")
+    told = run(work, server, "-m", "nothing", code=4)
+    assert "nothing" in told.stderr
+    assert len(server.requests) <= 8
+
+
+def test_the_model_that_was_typed_answers_every_stage(work: Path, server: Server) -> None:
+    """`-m local` sends nothing, whatever the pipeline file says."""
+    (work / "pipeline.toml").write_text(
+        '[run]\ninput = "inbox"\noutput = "out"\n'
+        '[[stage]]\nname = "r"\nmodel = "gemini-3.1-pro-preview"\nschema = "total float, iban"\n'
+    )
+    fieldsift("run", "-m", "local", cwd=work, env=env(server))
+    assert server.requests == []
+
+
+def test_a_price_without_a_cached_rate_still_holds_the_cap(work: Path, server: Server) -> None:
+    (work / "pipeline.toml").write_text(
+        f'[run]\ninput = "inbox"\noutput = "out"\nmodel = "mine"\nbudget = 0.01\n'
+        f'[models.mine]\nmodel = "gemini-of-mine"\nprice = {{ input = 0.25, output = 1.5 }}\n'
+        f'[[stage]]\nname = "r"\nschema = "{FIELDS}"\n'
+    )
+
+    def cached(seen: Seen) -> Answer:
+        answer = truth(seen)
+        assert isinstance(answer.body, dict)
+        answer.body["usageMetadata"]["cachedContentTokenCount"] = 50
+        return answer
+
+    server.reply = cached
+    fieldsift("run", cwd=work, env=env(server), code=3)
+    money = json.loads((work / "out/run.json").read_text())["money"]
+    assert money["cost_usd"] <= 0.01
+    assert money["calls_of_unknown_price"] == 0
 
 
 def test_a_service_that_is_not_there_ends_the_run(work: Path) -> None:

@@ -11,7 +11,7 @@ import click
 
 from pipeline import __version__
 from pipeline.cli.output import Output, plain
-from pipeline.errors import FieldsiftError
+from pipeline.errors import FieldsiftError, SetupError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -168,3 +168,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except FieldsiftError as error:
         click.echo(f"error: {plain(str(error))}", err=True)
         return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a folder that may not be written, a full disk: the way out is theirs
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {plain(where)}{error.strerror or error}", err=True)
+        return SetupError.exit_code

@@ -65,6 +65,7 @@ async def _extract(
     from dataclasses import replace
 
     from pipeline.api import open_runner
+    from pipeline.results import Result
     from pipeline.writers import dump
 
     async with (
@@ -72,9 +73,11 @@ async def _extract(
         aclosing(runner.run(given)) as results,
     ):
         handle_signals(runner, output)
+        found: dict[str, list[Result]] = {}
         async for result in results:
-            if result.status != "valid":
-                _tell(result, output)
+            found.setdefault(result.document.path, []).append(result)
+        for result in (each for source in given for each in found.pop(source.path, ())):
+            _tell(result, output)
             if not one:
                 output.data(dump(result.to_json()))
             elif result.status == "valid":
@@ -83,11 +86,15 @@ async def _extract(
 
 
 def _tell(result: "Result", output: Output) -> None:
-    output.warn(f"{result.document.path}: {result.status}")
+    """What is wrong; of a valid result only which values were not found, or that there are none."""
+    from pipeline.reporters import printable, said
+
+    name = printable(result.document.path)
+    if result.status != "valid":
+        output.warn(f"{name}: {result.status}")
     for finding in result.findings:
-        output.warn(
-            f"  {finding.severity}: {finding.pointer or '/'}: {finding.message} ({finding.rule})"
-        )
+        if result.status != "valid" or finding.rule in {"evidence_not_found", "empty"}:
+            output.warn(f"  {finding.severity}: {printable(said(finding))} ({finding.rule})")
 
 
 def _source(name: str) -> "Source":

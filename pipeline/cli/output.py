@@ -14,6 +14,10 @@ class Progress(Protocol):
         """One more; `counts` by status, `cost` in words."""
         ...
 
+    def note(self, text: str) -> None:
+        """A line about a document that is not well, beside the display; --quiet does not silence it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -63,9 +67,9 @@ class Output:
     def counting(self, total: int | None) -> Iterator[Progress]:
         """A progress display: a bar on a terminal, else a line now and then."""
         if self.quiet or not self.progress:
-            yield _Silent()
+            yield _Silent(self)
         elif self.terminal:
-            with _bar(total) as bar:
+            with _bar(total, self) as bar:
                 yield bar
         else:
             yield _Lines(self)
@@ -88,15 +92,18 @@ def _word(value: Any) -> str:
 
 
 class _Silent:
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
     def advance(self, counts: dict[str, int], cost: str) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        self.output.warn(text, style="yellow")
 
-class _Lines:
+
+class _Lines(_Silent):
     """A line at 100, 200, ... documents: enough for a log, not too much for one."""
-
-    def __init__(self, output: Output) -> None:
-        self.output = output
 
     def advance(self, counts: dict[str, int], cost: str) -> None:
         done = sum(counts.values())
@@ -105,7 +112,7 @@ class _Lines:
 
 
 @contextmanager
-def _bar(total: int | None) -> Iterator[Progress]:
+def _bar(total: int | None, output: Output) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -118,7 +125,8 @@ def _bar(total: int | None) -> Iterator[Progress]:
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True, no_color=True if output.color == "never" else None)
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, told="")
 
         class Shown:
@@ -128,5 +136,8 @@ def _bar(total: int | None) -> Iterator[Progress]:
                     f"{status} {number}" for status, number in counts.items() if status not in DONE
                 )
                 bar.update(task, advance=1, told=f"ok {good} {other} ${cost}")
+
+            def note(self, text: str) -> None:
+                bar.console.print(plain(text), style="yellow", markup=False, highlight=False)
 
         yield Shown()

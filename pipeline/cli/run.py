@@ -16,6 +16,7 @@ from pipeline.cli.summary import Seen, as_json, money, tell
 if TYPE_CHECKING:
     from pipeline.api import Choice, Run, Storage
     from pipeline.config import Plan
+    from pipeline.results import Result
     from pipeline.runner import Options, Runner
 
 
@@ -104,19 +105,22 @@ async def _run(
         with output.counting(total) as progress:
             async for result in results:
                 seen.take(result)
-                if result.status not in {"valid", "skipped"}:
-                    told = "; ".join(
-                        f"{f.pointer or '/'}: {f.message}"
-                        for f in result.findings
-                        if f.severity == "error"
-                    )
-                    output.say(
-                        f"{result.document.path}: {result.status}: {told[:400]}", style="yellow"
-                    )
-                elif output.verbose:
-                    output.say(f"{result.document.path}: {result.status}")
+                if (line := _line(result, verbose=bool(output.verbose))) is not None:
+                    progress.note(line)
                 progress.advance(runner.tally.statuses, money(seen.cost))
         return summarised(decided, runner), runner, seen
+
+
+def _line(result: "Result", *, verbose: bool) -> str | None:
+    """What is said of one document: nothing if all is well, or if the run merely stopped before it."""
+    from pipeline.reporters import printable, said
+    from pipeline.results import CONTINUES, DONE
+
+    name = f"{result.document.path}: {result.status}"
+    if result.status in DONE or result.status in CONTINUES:
+        return printable(name) if verbose else None
+    told = "; ".join(said(f) for f in result.findings if f.severity == "error")
+    return printable(f"{name}: {told[:400]}")
 
 
 def _start_line(decided: "Plan", total: int | None, output: Output) -> None:

@@ -73,7 +73,7 @@ def _for_a_log(run: "Run", runner: "Runner", seen: Seen, output: Output, seconds
     output.facts("run next", command=what_next(run, runner))
     output.facts(
         "run end", **run.counts, documents=tally.sources, pages=tally.pages, unchanged=run.unchanged,
-        sent=asker.sent, stored=asker.stored, cost_usd=money(run.cost_usd), seconds=f"{seconds:.1f}",
+        sent=asker.sent, stored=asker.stored, superseded=tally.superseded or None, cost_usd=money(run.cost_usd), seconds=f"{seconds:.1f}",
         exit=run.exit_code, engine=run.engine,
     )  # fmt: skip
 
@@ -86,8 +86,15 @@ def _for_a_person(run: "Run", runner: "Runner", seen: Seen, seconds: float) -> l
     found = [(status, n) for status, n in seen.evidence.most_common() if status != "absent"]
     if found:
         parts = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in found)
-        absent = f"{seen.evidence['absent']} fields are not in their document"
-        lines.append(f"  {sum(number for _, number in found)} values: {parts}; {absent}")
+        lines.append(
+            f"  {sum(n for _, n in found)} values: {parts}; {seen.evidence['absent']} null"
+        )
+    elif seen.evidence:
+        lines.append(f"  no values: all {seen.evidence['absent']} fields are null")
+    if tally.superseded:
+        lines.append(
+            f"  {tally.superseded} results of other stages, of an earlier run, were superseded"
+        )
     lines += [f"  {n} × {where}: {told}" for (where, told), n in seen.findings.most_common(5)]
     if asker.sent or asker.stored:
         bought = f"{asker.sent} answers bought, {asker.stored} stored ones used"
@@ -104,8 +111,10 @@ def what_next(run: "Run", runner: "Runner") -> str:
         return "the same command with a higher --budget continues"
     if run.exit_code in {3, 130} or not runner.tally.ended:
         return "the same command continues"
-    redo = [status for status in RETRIES if run.counts.get(status)]
-    if redo:
-        results = run.output / "results.jsonl"
-        return f"look into {results}, then the same command with --retry {','.join(redo)}"
-    return f"fieldsift validate {run.output}"
+    wrong = [status for status in RETRIES if run.counts.get(status)]
+    if not wrong:
+        return f"fieldsift validate {run.output}"
+    look = f"look into {run.output / 'results.jsonl'}"
+    # What can't be read stays so, and the local engine says the same again.
+    redo = [status for status in wrong if status != "unreadable" and run.engine != "local"]
+    return f"{look}, then the same command with --retry {','.join(redo)}" if redo else look

@@ -29,7 +29,7 @@ def _rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @option(
     "--output-format",
     type=click.Choice(["text", "json"]),
-    help="text on a terminal's terms, or json.",
+    help="text (the default) or json.",
 )
 @option(
     "--output-file",
@@ -60,9 +60,13 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> i
     """
     from pipeline.api import validate
     from pipeline.errors import NoInput
+    from pipeline.judge import is_rule
     from pipeline.reporters import REPORTERS, selected
 
     output = output_of(ctx)
+    for rule in (*options["select"], *options["ignore"]):
+        if not is_rule(rule):
+            raise click.UsageError(f"there is no rule {rule!r}; findings name theirs in brackets")
     checked = [
         each
         for path in paths or (default_output(ctx),)

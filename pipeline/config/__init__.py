@@ -138,10 +138,11 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     inputs = settings.take("inputs", "input", ())
     made = list(stages) or _stages(given, table, root)
     if not made:
-        raise ConfigError(_no_schema())
+        raise ConfigError(_no_schema(call.file))
     answering = _Answering(
         call, table, keys(root, call.env_file), settings.take("model", "model", None)
     )
+    answering.typed = "model" in given and "model" in call.origins
     settled = tuple(answering.settle(stage) for stage in made)
     output = settings.take("output", "output", None)
     return Plan(
@@ -168,6 +169,7 @@ class _Answering:
         self.endpoints: dict[str, Endpoint] = {}
         self.prices: dict[str, catalogue.Price | None] = {}
         self.notes: list[str] = []
+        self.typed = False
 
     def _priced(self, endpoint: Endpoint) -> "ModelTable | None":
         """The table that gives this endpoint a price, by whatever name the model was asked for."""
@@ -176,7 +178,8 @@ class _Answering:
         return next((table for table in tables if table.price and table.model in names), None)
 
     def settle(self, stage: Stage) -> Stage:
-        wanted = stage.model or self.model
+        # What was typed on the command line is meant for every stage.
+        wanted = self.model if self.typed else stage.model or self.model
         named = self.table.models.get(wanted or "")
         if named:
             wanted, stage = named.model, _with_defaults(stage, named)
@@ -315,9 +318,10 @@ def _stage_settings(stages: Sequence[Stage]) -> list[Setting]:
     ]
 
 
-def _no_schema() -> str:
+def _no_schema(file: Path | None) -> str:
+    lacking = f"{file} has no [[stage]]" if file else f"no schema and no {FILE_NAME}"
     return (
-        f"no schema and no {FILE_NAME}; name one (shipped: {', '.join(shipped_names())}):\n"
+        f"{lacking}; name one (shipped: {', '.join(shipped_names())}):\n"
         "  fieldsift run INPUT -s invoice -o out\n"
         "  fieldsift run INPUT -s 'vendor, total float, date' -o out\n"
         "  fieldsift init demo"

@@ -96,6 +96,7 @@ def resolve(
 
     """
     wanted = model or ("auto" if terminal and not replaying else DEFAULT_MODEL)
+    wanted = wanted.lower() if wanted.lower() in {"auto", "local"} else wanted
     if wanted == "auto":
         found = places.find(WELL_KNOWN_KEYS["gemini"])
         if found is None and not replaying:

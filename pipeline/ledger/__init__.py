@@ -144,6 +144,11 @@ class Ledger:
             return False
         return bool(row[3] >= max(run.since, self._noted(run, _NOTED_SOURCE, path)))
 
+    def files_of(self, source: str) -> list[str]:
+        """The data files of a source's lines."""
+        query = "select file from lines where source = ? and file is not null"
+        return [file for (file,) in self._database.reader.execute(query, (source,))]
+
     def since(self, path: str, stage: str, run: Pass) -> int:
         """The run from which on answers count for a document and stage."""
         return max(run.since, self._noted(run, _NOTED_STAGE, path, stage))

@@ -170,6 +170,8 @@ def nearest(replies: Replies, request: Mapping[str, Any]) -> str:
             best = differing
     if best is None:
         return "nothing is recorded there"
+    if not best:
+        return "the same request is stored, from an earlier run whose answers don't count here"
     more = f" and {len(best) - 4} more" if len(best) > 4 else ""
     return "the nearest differs in " + "; ".join(best[:4]) + more
 

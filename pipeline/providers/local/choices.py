@@ -73,7 +73,7 @@ def _members(ask: Ask, layout: Layout, matcher: Matcher) -> Iterator[Claim]:
             _LABELLED
             * max((matcher.match(text).get(ask, 0.0) for text in _labels(place)), default=0.0),
         )
-        yield _claim(ask, place.option, place, score, labelled=score > _ONLY)
+        yield _claim(ask, place.option, place, score)
 
 
 def _places(options: Sequence[Any], layout: Layout) -> Iterator[_Place]:
@@ -191,22 +191,12 @@ def _codes(ask: Ask, codes: dict[str, str], layout: Layout) -> Iterator[Claim]:
         }
         around = lexicon().read(place.segment.text[max(0, place.start - 40) : place.end + 40])
         if wanted and wanted <= {concept for unit in around for concept in unit.concepts}:
-            yield _claim(ask, place.option, place, 0.7, labelled=False)
+            yield _claim(ask, place.option, place, 0.7)
 
 
-def _claim(ask: Ask, value: Any, place: _Place, score: float, *, labelled: bool = True) -> Claim:
+def _claim(ask: Ask, value: Any, place: _Place, score: float) -> Claim:
     segment = place.segment
     text = segment.text[place.start : place.end]
     kept = text.strip()
     start = segment.start + place.start + text.find(kept)
-    return Claim(
-        ask,
-        value,
-        segment.page,
-        start,
-        start + len(kept),
-        kept,
-        min(score, 1.0),
-        labelled,
-        segment.row,
-    )
+    return Claim(ask, value, segment.page, start, start + len(kept), kept, min(score, 1.0))

@@ -12,8 +12,8 @@ from pipeline.providers.local.spans import Span, as_json
 class Claim:
     """That `ask` has the JSON `value`, which stands at `start:end` of a page's text.
 
-    `score` is 0..1; `labelled` says that a label names it. A check mark of a form stands nowhere in
-    the text: its `quote` is the form field's label and the place is empty (0, 0).
+    `score` is 0..1, what speaks for it. A check mark of a form stands nowhere in the text: its
+    `quote` is the form field's label and the place is empty (0, 0).
     """
 
     ask: Ask
@@ -23,8 +23,6 @@ class Claim:
     end: int
     quote: str
     score: float
-    labelled: bool = True
-    order: int = 0
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -36,18 +34,8 @@ class Claim:
         return self.page == other.page and self.start < other.end and other.start < self.end
 
 
-def claims_of(ask: Ask, span: Span, score: float, *, labelled: bool = True) -> Iterator[Claim]:
+def claims_of(ask: Ask, span: Span, score: float) -> Iterator[Claim]:
     """The claim that a span is an ask's value; none where its type doesn't take it."""
     value = as_json(ask, span.value, span.text)
     if value is not None:
-        yield Claim(
-            ask,
-            value,
-            span.page,
-            span.start,
-            span.end,
-            span.text,
-            min(score, 1.0),
-            labelled,
-            span.segment.row,
-        )
+        yield Claim(ask, value, span.page, span.start, span.end, span.text, min(score, 1.0))

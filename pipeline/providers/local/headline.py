@@ -34,9 +34,8 @@ _CITED_YEAR = re.compile(r"\((?P<year>(?:19|20)\d\d)[a-z]?\)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """The head of a text: the title's segments and span, and the authors' names."""
+    """The head of a text: the title and how sure it is, and the authors' names."""
 
-    lines: tuple[Segment, ...]
     title: Span | None
     sure: float
     names: tuple[Span, ...]
@@ -63,23 +62,23 @@ def read(layout: Layout) -> Head:
     page = [segment for segment in layout.segments if segment.page == number]
     lines, sure = _title_lines(page, layout)
     if not lines:
-        return Head((), None, 0.0, ())
+        return Head(None, 0.0, ())
     text = layout.pages[number].text[lines[0].start : lines[-1].end]
     title = Span(lines[0], lines[0].start, lines[-1].end, text, text)
-    return Head(lines, title, sure, tuple(_names(lines, layout)))
+    return Head(title, sure, tuple(_names(lines, layout)))
 
 
 def claims(head: Head, layout: Layout, plan: Plan) -> Iterator[Claim]:
     """Claims for titles, and for what the text's own citation says."""
     for ask in plan.scalars:
         if ask.kind == "title" and head.title is not None:
-            yield from claims_of(ask, head.title, head.sure, labelled=False)
+            yield from claims_of(ask, head.title, head.sure)
     cited = list(_cited(layout, head))
     for ask in plan.scalars:
         told = frozenset().union(*(unit.concepts for unit in ask.own)) if ask.own else frozenset()
         for part, span in cited:
             if _is_part(part, told, ask):
-                yield from claims_of(ask, span, 0.82, labelled=False)
+                yield from claims_of(ask, span, 0.82)
 
 
 def _is_part(part: str, told: frozenset[str], ask: Ask) -> bool:

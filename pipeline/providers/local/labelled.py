@@ -59,7 +59,7 @@ class Labelled:
                     weighed = score * worth * self._in_role(ask, span.segment, label)
                     scores[ask] = max(scores.get(ask, 0.0), weighed)
         for ask, score in scores.items():
-            yield from claims_of(ask, span, score * span.sure)
+            yield from claims_of(ask, span, score * span.sure_for(ask))
 
     def _in_role(self, ask: Ask, segment: Segment, label: str) -> float:
         """What the region of a party does to a label in it: `Name:` is the seller's under `Seller`."""

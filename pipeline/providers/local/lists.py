@@ -16,7 +16,8 @@ from pipeline.providers.local.words import lexicon
 
 #: A label must name a list this well.
 _CLEAR = 0.62
-_MOST = 200
+#: A list under a heading has at most this many lines.
+_LONGEST = 2000
 _TELLING = frozenset(("email", "url", "phone", "iban", "doi", "vat"))
 _LABEL = re.compile(r"(?P<label>[^:]{2,80}):\s*(?P<rest>.*)$", re.DOTALL)
 _WORD = re.compile(r"\S+")
@@ -38,10 +39,10 @@ def people(head: Head, columns: Sequence[Ask]) -> list[dict[str, Claim]]:
     if not any(part in {"last", "name"} for _, part in parts) or not _of_authors(columns):
         return []
     rows = []
-    for name in head.names[:_MOST]:
+    for name in head.names:
         row: dict[str, Claim] = {}
         for ask, part in parts:
-            for claim in claims_of(ask, _part(name, part), 0.8, labelled=False) if part else ():
+            for claim in claims_of(ask, _part(name, part), 0.8) if part else ():
                 row[ask.pointer] = claim
         rows.append(row)
     return rows
@@ -74,11 +75,11 @@ def _part(name: Span, part: str) -> Span:
 
 def _items(ask: Ask, layout: Layout, spans: Spans, head: Head, matcher: Matcher) -> Iterator[Claim]:
     if ask.kind == "person" and any("author" in unit.concepts for unit in ask.own):
-        for name in head.names[:_MOST]:
-            yield from claims_of(ask, name, 0.8, labelled=False)
+        for name in head.names:
+            yield from claims_of(ask, name, 0.8)
     elif ask.kind in _TELLING and not ask.role:
-        for span in spans.of(ask.kind)[:_MOST]:
-            yield from claims_of(ask, span, 0.7, labelled=False)
+        for span in spans.of(ask.kind):
+            yield from claims_of(ask, span, 0.7)
     else:
         yield from _labelled(ask, layout, spans, matcher)
 
@@ -94,7 +95,7 @@ def _labelled(ask: Ask, layout: Layout, spans: Spans, matcher: Matcher) -> Itera
         found = list(_of_kind(ask, segment, start, spans)) if start else []
         for line in () if start else _under(segment):
             found += _of_kind(ask, line, 0, spans)
-        for span in found[:_MOST]:
+        for span in found:
             yield from claims_of(ask, span, score * 0.9)
         if found:
             return
@@ -114,7 +115,7 @@ def _of_kind(ask: Ask, segment: Segment, start: int, spans: Spans) -> Iterator[S
 def _under(heading: Segment) -> Iterator[Segment]:
     """The lines right below a heading in its column, up to a gap."""
     at = heading
-    for _ in range(60):
+    for _ in range(_LONGEST):
         below = at.below
         if (
             below is None

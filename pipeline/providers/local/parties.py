@@ -28,6 +28,9 @@ _PAIR = re.compile(r"[^:]{2,40}:\s*\S")
 #: Who wrote a document and whom it went to have their places on it, whatever they are called.
 _AS = {"sender": "seller", "recipient": "buyer"}
 _LONGEST_REGION = 14
+_LONGEST_ADDRESS = 300
+#: A state or region behind the place.
+_REGION = re.compile(r",? ?[^\W\d_][^\d:;|]{1,30}\.?$")
 #: Addresses without a heading, and host names, that are weighed.
 _MOST_LOOSE, _MOST_HOSTS = 200, 50
 _HOST = re.compile(r"(?:@|://(?:www\.)?|(?<!/)www\.)([\w\-]{3,40})")
@@ -77,7 +80,7 @@ class Parties:
     def _names(self, ask: Ask, role: str) -> Iterator[Claim]:
         for block, worth in self.blocks.get(role, ()):
             if block.name is not None:
-                yield from claims_of(ask, block.name, worth, labelled=worth >= _MENTIONED)
+                yield from claims_of(ask, block.name, worth)
         worth = _HEADED - 0.05
         for region in self.regions:
             if region.role == role and region.first is not None:
@@ -95,7 +98,7 @@ class Parties:
                 _address(block, self._layout) if ask.kind == "address" else getattr(block, ask.kind)
             )
             if part is not None:
-                yield from claims_of(ask, part, worth, labelled=worth >= _MENTIONED)
+                yield from claims_of(ask, part, worth)
 
     def _contacts(self, ask: Ask, role: str) -> Iterator[Claim]:
         for span in self._spans.of(ask.kind):
@@ -103,7 +106,7 @@ class Parties:
             if at == role:
                 yield from claims_of(ask, span, 0.8)
             elif role == "seller" and not at:
-                yield from claims_of(ask, span, _GUESSED - 0.1, labelled=False)
+                yield from claims_of(ask, span, _GUESSED - 0.1)
 
     def _letterheads(self, ask: Ask) -> Iterator[Claim]:
         """Company names outside of other parties' regions: at the top, in big type, with a suffix."""
@@ -123,7 +126,7 @@ class Parties:
             big = min(1.0, max(0.0, segment.size / self._layout.body - 1))
             suffix = _company(segment, lexicon()) is not None
             score = 0.32 + 0.15 * suffix + 0.15 * known + 0.1 * top + 0.1 * big
-            yield from claims_of(ask, name, score, labelled=False)
+            yield from claims_of(ask, name, score)
 
     def _assign(self, found: Sequence[Block]) -> None:
         """Give each block its role: the region's, else sender or recipient by its looks."""
@@ -236,17 +239,22 @@ def _ends(row: Sequence[Segment], bottom: float, words: Lexicon) -> bool:
 
 
 def _address(block: Block, layout: Layout) -> Span | None:
-    """Street to country as one span, where nothing else stands between them in the text."""
-    parts = [
-        part
-        for part in (block.street, block.postcode, block.city, block.country)
-        if part is not None
-    ]
+    """The first line below the name to the country as one span, where nothing else stands between."""
+    known = (block.first, block.street, block.postcode, block.city, block.country)
+    parts = [part for part in known if part is not None]
     start, end = min(part.start for part in parts), max(part.end for part in parts)
-    text = layout.pages[block.postal.page].text[start:end]
-    if end - start > 300:
+    page = layout.pages[block.postal.page].text
+    region = _REGION.match(page, end, block.postal.end) if block.postal.start <= end else None
+    end = region.end() if region else end
+    own = [(line.start, line.end) for line in block.lines] + [(p.start, p.end) for p in parts]
+    reach = start
+    for first, last in sorted(own):
+        if any(char.isalnum() for char in page[reach:first]):
+            return None
+        reach = max(reach, last)
+    if end - start > _LONGEST_ADDRESS:
         return None
-    return Span(block.postal, start, end, text, text)
+    return Span(block.postal, start, end, page[start:end], page[start:end])
 
 
 def _sender(block: Block, layout: Layout, hosts: set[str]) -> float:

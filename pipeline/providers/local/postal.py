@@ -1,7 +1,7 @@
 """Postal addresses: lines with a postcode and a place, and the lines above them that belong to them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.providers.local.layout import Layout, Segment
@@ -35,11 +35,15 @@ _MOST_LINES = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """One address: the parts that were found, each a span; `lines` are its segments, from the top."""
+    """One address: the parts that were found, each a span; `lines` are its segments, from the top.
+
+    `street` is the line right above the postal one, `first` the first line below the name.
+    """
 
     lines: tuple[Segment, ...]
     name: Span | None
     street: Span | None
+    first: Span | None
     postcode: Span
     city: Span
     country: Span | None
@@ -81,12 +85,26 @@ def _block(segment: Segment) -> Block | None:
     lines = _above(segment)
     country = _country(segment, match, offset)
     if len(parts) >= 2:
-        return Block((segment,), parts[0], parts[-1], code, city, country, inline=True)
+        first, street = parts[min(1, len(parts) - 1)], parts[-1]
+        return Block((segment,), parts[0], street, first, code, city, country, inline=True)
     street, rest = (parts[0], lines) if parts else (None, lines)
     if street is None and lines:
         street, rest = _whole(lines[-1]), lines[:-1]
     name = next((span for line in rest if (span := _name(line)) is not None), None)
-    return Block((*lines, segment), name, street, code, city, country, inline=False)
+    top = _first_line(rest, name) or street
+    return Block((*lines, segment), name, street, top, code, city, country, inline=False)
+
+
+def _first_line(lines: Sequence[Segment], name: Span | None) -> Span | None:
+    """The first line after the name that can be of the address: no label, no number in brackets."""
+    named = [
+        number for number, line in enumerate(lines) if name is not None and line is name.segment
+    ]
+    after = lines[named[0] + 1 :] if named else ()
+    plain = (
+        line for line in after if ":" not in line.text and not line.text.startswith(("(", "#"))
+    )
+    return next((_whole(line) for line in plain), None)
 
 
 def _postal(text: str) -> tuple[re.Match[str] | None, int]:

@@ -9,9 +9,8 @@ from pipeline.providers.local.claims import Claim
 
 #: A claim below this is no answer: nothing but a distant likeness speaks for it.
 WEAKEST = 0.42
-#: The same for text without a form, which a likeness alone can't tell from any other text.
-_WEAKEST_TEXT = 0.55
-#: Kinds of which a document has many values that are not asked for.
+#: The same for kinds of which a document has many values that are not asked for.
+_WEAKEST_COMMON = 0.55
 _COMMON = frozenset({"text", "money", "number", "identifier"})
 #: Claims of one field that are weighed against each other.
 _MOST = 12
@@ -34,7 +33,7 @@ def resolve(claims: Iterable[Claim]) -> dict[Ask, Claim]:
     held: dict[Ask, Claim] = {}
     taken: dict[int, list[Claim]] = {}
     for claim in order:
-        least = _WEAKEST_TEXT if claim.ask.kind in _COMMON else WEAKEST
+        least = _WEAKEST_COMMON if claim.ask.kind in _COMMON else WEAKEST
         if claim.ask in held or claim.score < least:
             continue
         if any(claim.overlaps(other) for other in taken.get(claim.page, ()) if other.end):

@@ -53,6 +53,10 @@ class Span:
     currency: str | None = None
     percent: bool = False
 
+    def sure_for(self, ask: Ask) -> float:
+        """`sure`; a date that is given as printed needs no reading that could be wrong."""
+        return 1.0 if ask.kind == "date" and ask.textual and not ask.iso else self.sure
+
     @property
     def page(self) -> int:
         """The number of its page."""

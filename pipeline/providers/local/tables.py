@@ -31,7 +31,6 @@ _HEADER_LINES, _GAP = 4, 6.0
 _NEAR, _HIGH, _ROWS_AROUND = 1.3, 1.6, 12
 #: An item has at least this share of the cells that most have; a sum carried over has not.
 _FULL = 0.6
-_MOST_ROWS = 5000
 _FIGURES = frozenset(("money", "number", "percent", "year"))
 _CENT = Decimal("0.02")
 _PROVED = 0.93
@@ -136,8 +135,7 @@ class Table:
             for header in headers:
                 if set(header.cells) == set(best.cells) and header.score >= _AGAIN * best.score:
                     found += self._items(header, stops)
-        found = found or list(summaries.rows(self._layout, self._spans, self._node, self._columns))
-        return found[:_MOST_ROWS]
+        return found or list(summaries.rows(self._layout, self._spans, self._node, self._columns))
 
     def header(self, band: Sequence[Sequence[Segment]]) -> Header | None:
         """The header that begins in the first of some rows, if it names enough of the columns."""

@@ -39,9 +39,7 @@ def claims(spans: Spans, plan: Plan) -> Iterator[Claim]:
             yield from _of_kind(ask, spans.of(ask.kind))
         elif ask.kind == "date" and ask.meaning == "issue_date":
             for number, span in enumerate(spans.of("date")[:5]):
-                yield from claims_of(
-                    ask, span, (_FIRST_DATE - 0.02 * number) * span.sure, labelled=False
-                )
+                yield from claims_of(ask, span, (_FIRST_DATE - 0.02 * number) * span.sure_for(ask))
 
 
 def _of_kind(ask: Ask, found: list[Span]) -> Iterator[Claim]:
@@ -56,8 +54,6 @@ def _of_kind(ask: Ask, found: list[Span]) -> Iterator[Claim]:
         value = str(span.value)
         if value not in seen:
             seen.add(value)
-            yield from claims_of(
-                ask, span, worth * (0.85 + 0.15 * times[value] / most), labelled=False
-            )
+            yield from claims_of(ask, span, worth * (0.85 + 0.15 * times[value] / most))
         if len(seen) > 10:
             return
