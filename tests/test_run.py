@@ -239,9 +239,9 @@ def test_record_then_replay_and_offline_need_neither_key_nor_server(
     assert {path: line["data"] for path, line in results(work / "again").items()} == first
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "out", "--offline", "--force", cwd=work, code=1)
     assert statuses(work) == {"valid": 12}, "what may not be asked again is not lost"
-    (work / "inbox/00.txt").write_text("Receipt No: R-7777\nTotal 1.00 EUR\n")
+    (work / "inbox/new.txt").write_text("Receipt No: R-7777\nTotal 1.00 EUR\n")
     fieldsift("run", "inbox", "-s", FIELDS, "-o", "again", "--replay", "recorded", cwd=work, code=1)
-    line = results(work / "again")["00.txt"]
+    line = results(work / "again")["new.txt"]
     assert (line["status"], line["reason"]) == ("failed", "not_recorded")
     assert "the nearest differs in /content/" in str(line["findings"])
     assert len(server.billed) == 12

@@ -85,8 +85,7 @@ def _block(segment: Segment) -> Block | None:
     lines = _above(segment)
     country = _country(segment, match, offset)
     if len(parts) >= 2:
-        first, street = parts[min(1, len(parts) - 1)], parts[-1]
-        return Block((segment,), parts[0], street, first, code, city, country, inline=True)
+        return Block((segment,), parts[0], parts[-1], parts[1], code, city, country, inline=True)
     street, rest = (parts[0], lines) if parts else (None, lines)
     if street is None and lines:
         street, rest = _whole(lines[-1]), lines[:-1]
