@@ -220,7 +220,8 @@ def _checked(name: str, body: dict[str, Any], source: str) -> Schema:
             raise SchemaError("$schema is the address of a dialect, a string")
         draft = validator_for(body, default=Draft202012Validator)
         # Patterns are ECMA's, which Python's own `re` can't all read; they are tried apart.
-        draft.check_schema(body, format_checker=FormatChecker(()))
+        no_formats: Any = {"format_checker": FormatChecker(())}  # newer than its protocol's types
+        draft.check_schema(body, **no_formats)
         _try_patterns(body)
         root = schema.tree
     except NotASchema as error:
