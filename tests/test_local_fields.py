@@ -466,3 +466,13 @@ def test_markdown_is_read_like_the_text_it_draws() -> None:
         "total": 12.5,
         "lines": [{"description": "Very long name of a thing", "amount": 12.5}],
     }
+
+
+@pytest.mark.parametrize(
+    ("stated", "meant"),
+    [("MM-DD-YYYY", "1994-07-11"), ("DD-MM-YYYY", "1994-11-07"), ("TT.MM.JJJJ", "1994-11-07")],
+)
+def test_a_form_that_says_how_dates_are_written_is_believed(stated: str, meant: str) -> None:
+    """Whether 07-11-1994 is in July or November is what the form's own words say."""
+    document = text_document(f"Date of birth ({stated}): 07-11-1994\nName: Ann Example\n")
+    assert answer(document, schema(date_of_birth=DATE)) == {"date_of_birth": meant}

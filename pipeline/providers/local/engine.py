@@ -70,7 +70,9 @@ class Reader:
         printed += choices.claims(self.layout, self.plan.scalars, self.matcher, fields)
         if forms.is_form(fields):
             printed = [replace(claim, score=claim.score * _PRINT_OF_FORM) for claim in printed]
-        return [*printed, *forms.claims(fields, self.plan.scalars, self.layout)]
+        day_first, _ = self.spans.day_first
+        filled = forms.claims(fields, self.plan.scalars, self.layout, day_first=day_first)
+        return [*printed, *filled]
 
     def lists(self) -> list[tuple[str, list[Claim]]]:
         """The items of each list of single values."""

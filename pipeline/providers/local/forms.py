@@ -34,8 +34,13 @@ def is_form(found: Sequence[Slot]) -> bool:
     return sum(slot.field.kind != "check" for slot in found) >= _A_FORM
 
 
-def claims(found: Sequence[Slot], asks: Sequence[Ask], layout: Layout) -> Iterator[Claim]:
-    """For each field of the form the ask that it answers best, and the other way round."""
+def claims(
+    found: Sequence[Slot], asks: Sequence[Ask], layout: Layout, *, day_first: bool
+) -> Iterator[Claim]:
+    """For each field of the form the ask that it answers best, and the other way round.
+
+    `day_first` is how the document writes 04/03/2024.
+    """
     if not found:
         return
     scores = _scores(found, asks)
@@ -50,7 +55,8 @@ def claims(found: Sequence[Slot], asks: Sequence[Ask], layout: Layout) -> Iterat
         ask, slot = asks[-a], found[-s]
         if -a in used_asks or score < _ALIKE:
             continue
-        claim = next(_values(ask, slot, layout.pages[slot.page], _worth(score)), None)
+        page = layout.pages[slot.page]
+        claim = next(_values(ask, slot, page, _worth(score), day_first=day_first), None)
         if claim is None or (used[-s] and not _shares(slot, ask)):
             continue
         used_asks.add(-a)
@@ -192,7 +198,7 @@ def _shares(slot: Slot, ask: Ask) -> bool:
     return "\n" in slot.field.value and ask.kind in {"address", *_NAMES}
 
 
-def _values(ask: Ask, slot: Slot, page: Page, score: float) -> Iterator[Claim]:
+def _values(ask: Ask, slot: Slot, page: Page, score: float, *, day_first: bool) -> Iterator[Claim]:
     """The claim of an ask on a field's value, in the ask's type."""
     field = slot.field
     if field.kind == "check":
@@ -201,7 +207,7 @@ def _values(ask: Ask, slot: Slot, page: Page, score: float) -> Iterator[Claim]:
         return
     start, end = _wanted_lines(ask, slot)
     text = page.text[start:end]
-    for value in _meant(ask, text):
+    for value in _meant(ask, text, day_first=day_first):
         made = as_json(ask, value, text)
         if made is not None:
             yield Claim(ask, made, slot.page, start, end, text, score)
@@ -225,11 +231,11 @@ def _wanted_lines(ask: Ask, slot: Slot) -> tuple[int, int]:
     return field.start, field.end
 
 
-def _meant(ask: Ask, text: str) -> Iterator[object]:
+def _meant(ask: Ask, text: str, *, day_first: bool) -> Iterator[object]:
     if ask.node.type in {"number", "integer"}:
         yield from (found.value for found in values.find_numbers(text))
     elif ask.iso:
-        yield from (found.value for found in values.find_dates(text))
+        yield from (found.value for found in values.find_dates(text, day_first=day_first))
     elif ask.kind == "enum":
         yield from (option for option in ask.options if str(option).casefold() == text.casefold())
     else:

@@ -18,6 +18,11 @@ from pipeline.values import Found
 _LONGEST_WORD = 120
 _DECIMALS = re.compile(r"\d([.,])\d\d(?!\d|[.,]\d)")
 _AMOUNT = re.compile(r"\d{1,3}(?:[.,]?\d{3})*[.,]\d{1,2}")
+#: How forms say in which order a date is wanted: month, or day in a language of the labels, and year.
+_STATED_FORM = re.compile(
+    r"\b(?:mm?[-/. ](?:dd?|tt?|jj?|gg?)|(?P<day>dd?|tt?|jj?|gg?)[-/. ]mm?)[-/. ](?:yy|jj|aa)",
+    re.IGNORECASE,
+)
 _NUMERIC_DATE = re.compile(r"(\d{1,2})\D{1,3}(\d{1,2})\D{1,3}\d{2,4}")
 _CLOCK = re.compile(r"hh:mm|24.?hour", re.IGNORECASE)
 _YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
@@ -205,16 +210,18 @@ def _decimal_sign(texts: Iterable[str]) -> str | None:
 def _day_first(texts: list[str]) -> tuple[bool, bool]:
     """Whether 04/03/2024 is the 4th of March here, and whether the document says so.
 
-    Its other dates decide; else American English puts the month first (CLDR, en-US), as no other
-    language of the labels does.
+    Its other dates decide, then the form that it asks for (MM-DD-YYYY, TT.MM.JJJJ); else American
+    English puts the month first (CLDR, en-US), as no other language of the labels does.
     """
-    votes = 0
+    votes = stated = 0
     for text in texts:
         for found in values.find_dates(text):
             if match := _NUMERIC_DATE.fullmatch(found.text):
                 votes += (int(match[1]) > 12) - (int(match[2]) > 12)
-    if votes:
-        return votes > 0, True
+        for form in _STATED_FORM.finditer(text):
+            stated += 1 if form["day"] else -1
+    if votes or stated:
+        return (votes or stated) > 0, True
     head = " ".join(texts)[:20_000]
     words = max(1, len(head.split()))
     english = len(_ENGLISH.findall(head)) / words > 0.05
