@@ -151,7 +151,8 @@ def test_every_behaviour_of_the_server_is_a_typed_error_with_a_sentence(name: st
     with Server() as server:
         server.next(answer)
         hangs = answer.hold or answer.fault == "stall"
-        failure, after = ask(server, request(), request(), times=QUICK if hangs else None)
+        times = QUICK if hangs else None
+        failure, *after = ask(server, request(), request(), request(), times=times)
         assert server.violations == []
     assert type(failure) is kind
     assert words in str(failure)
@@ -162,7 +163,10 @@ def test_every_behaviour_of_the_server_is_a_typed_error_with_a_sentence(name: st
         assert failure.reason.isidentifier()
     for attribute, value in attributes.items():
         assert getattr(failure, attribute) == value
-    assert read(after).finish == "stop", "the next request is not harmed"
+    # A connection that the server has just closed may cost one more try, which the gate makes.
+    answered = [each for each in after if isinstance(each, bytes)]
+    assert answered, "the next request is not harmed"
+    assert read(answered[0]).finish == "stop"
 
 
 def test_a_model_that_was_shut_down_names_its_successor() -> None:
