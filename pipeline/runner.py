@@ -123,6 +123,7 @@ class Runner:
         self.asker = Asker(replies, offline=self.options.offline)
         self._run = Pass(0, 0)
         self._stop = asyncio.Event()
+        self._fatal: SetupError | None = None
         self._workers: list[asyncio.Task[None]] = []
 
     # the folder ---------------------------------------------------------------------------
@@ -147,6 +148,8 @@ class Runner:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._fatal:
+            raise self._fatal
         if not self._stop.is_set() and self.tally.stopped is None:
             await self.ledger.end(self._run)
             self.tally.ended = True
@@ -224,10 +227,15 @@ class Runner:
             if source is None:
                 return
             self.tally.sources += 1
-            async for result in self.process(source):
-                await results.put(result)
-                if self.options.fail_fast and result.status not in DONE:
-                    self._stop.set()
+            try:
+                async for result in self.process(source):
+                    await results.put(result)
+                    if self.options.fail_fast and result.status not in DONE:
+                        self._stop.set()
+            except SetupError as error:
+                # The run is over; what the other workers have in flight may be paid for and is finished.
+                self._fatal = self._fatal or error
+                self._stop.set()
             await asyncio.sleep(0)  # a folder with nothing to do must not hold the loop
 
     # one document -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +347,29 @@ def test_a_refused_key_ends_the_run_and_names_the_variable(work: Path, server: S
     assert "GEMINI_API_KEY" in told.stderr
     assert KEY not in told.stderr
     assert len(server.requests) <= 8, "no more than were in flight"
+
+
+def test_what_is_in_flight_when_the_run_must_end_is_kept(work: Path, server: Server) -> None:
+    """One worker learns that the key is refused; the answers that the others wait for are paid."""
+
+    def refuse_one(seen: Seen) -> Answer:
+        if "R-0000" in seen.text:
+            return key_invalid()
+        return replace(truth(seen), hold=True)
+
+    server.reply = refuse_one
+    command = [str(COMMAND), "run", "inbox", "-s", FIELDS, "-o", "out", "-j", "4"]
+    with subprocess.Popen(
+        command, cwd=work, env=os.environ | env(server), stderr=subprocess.PIPE
+    ) as client:
+        server.wait_for(4)
+        server.release()
+        client.communicate(timeout=60)
+    assert client.returncode == 4
+    assert statuses(work)["valid"] >= 3
+    server.reply = truth
+    run(work, server)
+    assert server.paid_twice() == {}
 
 
 def test_a_model_that_is_not_there_ends_the_run(work: Path, server: Server) -> None:
