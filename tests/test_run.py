@@ -17,7 +17,7 @@ import pytest
 from tests.answers import Answer, Seen, answer_from, error, key_invalid
 from tests.pdfs import pdf, text_at
 from tests.server import Server
-from tests.test_cli import COMMAND, fieldsift, results
+from tests.test_cli import COMMAND, bare, fieldsift, results
 
 KEY = "canary-key-5b1e90"
 FIELDS = "number, total float"
@@ -515,7 +515,13 @@ def test_a_full_disk_is_a_sentence_and_exit_four(work: Path) -> None:
             f"Receipt No: R-{number:04}\nTotal {number}.50 EUR\n" * 20
         )
     done = subprocess.run(
-        ["bash", "-c", limited], cwd=work, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", limited],
+        cwd=work,
+        env=bare(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import math
+import sys
 import time
 from decimal import Decimal
 from functools import partial
@@ -248,6 +249,9 @@ def test_references_that_double_without_end_are_ended(monkeypatch: pytest.Monkey
     assert found({"$ref": "#/$defs/d39", "$defs": defs}, "x") == [("too_slow", "")]
 
 
+@pytest.mark.skipif(
+    sys.gettrace() is not None, reason="a tracer at the end of the stack makes rpds panic"
+)
 def test_nesting_without_end_is_a_finding() -> None:
     """In the schema and in the data."""
     assert found({"$ref": "#"}, {"a": 1}) == [("too_deep", "")]
