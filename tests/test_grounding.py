@@ -30,6 +30,10 @@ KINDS = Schema.of(
             "kind": {"type": "string", "enum": ["invoice", "receipt"]},
             "paid": {"type": "boolean"},
             "at": {"type": "string", "format": "time"},
+            "local": {"type": "string", "format": "time-local"},
+            "told": {"type": "string", "description": "Time of the purchase, HH:MM."},
+            "shaped": {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
+            "term": {"type": "string", "format": "duration"},
         },
     }
 )
@@ -107,6 +111,37 @@ def test_a_value_is_read_where_it_is_printed(value: Any, text: str, quote: str) 
     assert proof.start is not None
     assert f"Page one\n{text}\nend"[proof.start : proof.end] == quote
     assert proof.box is not None
+
+
+@pytest.mark.parametrize("name", ["at", "local", "told", "shaped"])
+@pytest.mark.parametrize("printed", ["7:08 PM", "07:08 pm", "19h08", "19.08 Uhr", "19:08"])
+def test_a_time_of_day_is_proven_by_any_way_to_print_it(name: str, printed: str) -> None:
+    """By its format, its description or its pattern; another time is nowhere."""
+    text = f"Time: {printed}\nend"
+    proof = one("19:08", text, schema=KINDS, name=name)
+    assert (proof.status, proof.quote) == ("verified", printed)
+    for wrong in ("07:08", "19:09"):
+        assert one(wrong, text, schema=KINDS, name=name, quote=printed).status == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [("P2Y", "zwei Jahre"), ("P3M", "drei Monate"), ("P90D", "90 days"), ("P2Y", "24 months")],
+)
+def test_a_duration_is_proven_in_words_and_digits(value: str, printed: str) -> None:
+    """Where the page says it; another unit or number is nowhere, with its quote as well."""
+    text = f"a term of\n{printed} from"
+    proof = one(value, text, schema=KINDS, name="term")
+    assert (proof.status, proof.quote) == ("verified", printed)
+    for wrong in (value.replace("P", "P1"), value[:-1] + "W"):
+        assert one(wrong, text, schema=KINDS, name="term", quote=printed).status == "not_found"
+
+
+def test_only_a_schema_with_durations_has_them_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.values.find_durations", None)
+    assert one("P2Y", "two years, P2Y").quote == "P2Y"
+    with pytest.raises(TypeError):
+        one("P2Y", "two years, P2Y", schema=KINDS, name="term")
 
 
 @pytest.mark.parametrize(
@@ -462,3 +497,16 @@ def _with_altered_digits(value: Any, rng: random.Random) -> Any:
     if isinstance(value, str):
         return altered
     return float(altered) if isinstance(value, float) else int(altered)
+
+
+def test_a_text_whose_parts_stand_in_several_places_is_derived_from_them() -> None:
+    """All of it, in the order of the hints; one part more or less, and it is not found."""
+    pages = document("Street: 7 Pine Lane\nPayer: A\nCity: Troy, NY 12180")
+    parts = [Hint("/a", "7 Pine Lane", 1), Hint("/a", "Troy, NY 12180", 1)]
+    value = {"a": "7 Pine Lane Troy, NY 12180"}
+    (evidence,) = ground(value, ANY, pages, hints=parts)
+    assert (evidence.status, evidence.quote) == ("derived", "7 Pine Lane")
+    (evidence,) = ground({"a": "7 Pine Lane Albany"}, ANY, pages, hints=parts[:1])
+    assert evidence.status != "derived" or "Albany" not in value["a"]
+    swapped = {"a": "Troy, NY 12180 7 Pine Lane X9Y"}
+    assert ground(swapped, ANY, pages, hints=parts)[0].status == "not_found"

@@ -5,6 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.document import Document, FieldKind, FormField, Page
+from pipeline.grounding import ground
+from pipeline.providers import Hint
+from pipeline.providers.local import entries
+from pipeline.providers.local.asks import plan
+from pipeline.providers.local.engine import extract
+from pipeline.providers.local.layout import lay_out
+from pipeline.providers.local.words import lexicon
 from tests.test_local import answer, drawn, page_document, schema
 
 CHECK = {"type": ["boolean", "null"]}
@@ -171,4 +178,197 @@ def test_thousands_of_fields_take_seconds() -> None:
     ]
     started = time.process_time()
     answer(form(page, *fields), schema(field_7=None, total={"type": ["number", "null"]}))
+    assert time.process_time() - started < 20
+
+
+def test_a_number_in_several_boxes_is_one_value() -> None:
+    """Boxes whose texts stand side by side are one; the place of the value holds all of them."""
+    page = drawn((50, [(40, "Social security number")]), size=8.0)
+    text = page.text + "f1: 233-46-7433\n"
+    start = len(page.text) + 4
+    fields = tuple(
+        FormField(f"f1_{at}[0]", f"f1_{at}[0]", value, "text", (x, 0.08, x + 0.05, 0.1), s, e)
+        for at, (value, x, s, e) in enumerate(
+            [("233", 0.07, 0, 3), ("46", 0.14, 4, 6), ("7433", 0.21, 7, 11)]
+        )
+        for s, e in [(start + s, start + e)]
+    )
+    document = page_document(replace(page, text=text, fields=fields))
+    extracted = extract(document, schema(SocialSecurityNumber=None))
+    assert extracted.data == {"SocialSecurityNumber": "233-46-7433"}
+    assert [(hint["start"], hint["end"]) for hint in extracted.hints] == [(start, start + 11)]
+
+
+def test_an_address_goes_on_in_the_field_below_its_street() -> None:
+    """Unless that has an ask of its own; each part is hinted at where it stands."""
+    page = drawn((50, [(40, "Street address")]), (90, [(40, "City, state and ZIP code")]), size=8.0)
+    document = form(
+        page,
+        (nameless(1), "f1_1[0]", "7 Pine Lane", "text", (40, 60, 300, 76)),
+        (nameless(2), "f1_2[0]", "Troy, NY 12180", "text", (40, 100, 300, 116)),
+        (nameless(3), "f1_3[0]", "x", "text", (400, 100, 420, 116)),
+    )
+    whole = extract(document, schema(address=None))
+    assert whole.data == {"address": "7 Pine Lane Troy, NY 12180"}
+    assert [hint["quote"] for hint in whole.hints] == ["7 Pine Lane", "Troy, NY 12180"]
+    parts = answer(document, schema(street_address=None, city=None))
+    assert parts == {"street_address": "7 Pine Lane", "city": "Troy, NY 12180"}
+
+
+def flat(
+    *rows: tuple[float, list[tuple[float, str]]], marks: tuple[FormField, ...] = ()
+) -> Document:
+    """A form without fields for text: everything is print, captions in 8 points, answers in 11."""
+    captions, answers = drawn(*rows[::2], size=8.0), drawn(*rows[1::2], size=11.0)
+    shift = len(captions.text)
+    words = (
+        *captions.words,
+        *(replace(w, start=w.start + shift, end=w.end + shift) for w in answers.words),
+    )
+    return page_document(
+        replace(captions, text=captions.text + answers.text, words=words, fields=marks)
+    )  # fmt: skip
+
+
+def test_forms_without_fields_are_read_between_their_print() -> None:
+    """Captions are told from answers by their words; what is blank is null, not the next caption."""
+    document = flat(
+        (40, [(40, "Formulaire de demande")]),
+        (60, [(500, "12")]),
+        (100, [(40, "1 Nom et prénom du demandeur"), (320, "2 Date de naissance (jj/mm/aaaa)")]),
+        (110, [(40, "Louise Amiot"), (420, "04/05/1981")]),
+        (
+            140,
+            [(40, "3 Adresse de la résidence principale"), (320, "4 Téléphone pour vous joindre")],
+        ),
+        (150, [(40, "8 rue des Halles")]),
+        (180, [(40, "5 Ville de résidence"), (320, "6 Code postal de résidence")]),
+        (190, [(40, "Vire"), (320, "14500")]),
+        (220, [(40, "7 Numéro de sécurité sociale"), (320, "8 Profession et employeur actuels")]),
+        (230, [(60, "2 8 1 0 5"), (130, "7 5")]),
+    )
+    target = schema(
+        nom=None,
+        date_naissance={"type": ["string", "null"], "format": "date"},
+        telephone=None,
+        ville=None,
+        code_postal=None,
+        numero_securite_sociale=None,
+    )
+    found = extract(document, target)
+    assert found.data == {
+        "nom": "Louise Amiot",
+        "date_naissance": "1981-05-04",
+        "telephone": None,
+        "ville": "Vire",
+        "code_postal": "14500",
+        "numero_securite_sociale": "28105 75",
+    }
+    hints = [Hint(**hint) for hint in found.hints]
+    proofs = ground(found.data, target, document, hints=hints)
+    assert {proof.status for proof in proofs} <= {"verified", "derived", "absent"}
+
+
+def test_what_is_written_into_a_line_is_read_from_it() -> None:
+    """A number before print that goes on in small letters, a name before it goes on."""
+    document = flat(
+        (40, [(40, "Form 12 for residents")]),
+        (60, [(500, "12")]),
+        (
+            80,
+            [
+                (40, "1 Name of the person who is applying"),
+                (320, "2 Account number of that person"),
+            ],
+        ),
+        (90, [(40, "Pedro Alva"), (320, "77-2041")]),
+        (
+            120,
+            [
+                (40, "3 I declare that I am a resident of Peru"),
+                (260, "within the meaning of the law"),
+            ],
+        ),
+        (145, [(400, "1")]),
+        (160, [(40, "4 The holder claims under the treaty a"), (300, "15 % rate of withholding")]),
+        (170, [(500, "2")]),
+        (200, [(40, "5 The date on which the form is signed")]),
+        (210, [(40, "04-15-2021")]),
+    )
+    target = schema(
+        name=None, account_number=None, resident=None, rate={"type": ["number", "null"]}
+    )
+    assert answer(document, target) == {
+        "name": "Pedro Alva",
+        "account_number": "77-2041",
+        "resident": "Peru",
+        "rate": 15,
+    }
+
+
+def test_a_letter_is_no_form() -> None:
+    """Boxes of print are looked for on forms only: what stands above a line is not its caption."""
+    document = flat(
+        (40, [(40, "Dear Ms Amiot")]),
+        (60, [(40, "Vire")]),
+        (80, [(40, "thank you for your city tour")]),
+        (100, [(40, "Pedro Alva")]),
+    )
+    asks = plan(schema(city=None, telephone=None), lexicon()).scalars
+    assert entries.slots(lay_out(document), asks) == []
+
+
+def tick(name: str, label: str, *, ticked: bool, x: float, y: float) -> FormField:
+    """A box to tick of 10 points."""
+    box = (x / 600, y / 800, (x + 10) / 600, (y + 10) / 800)
+    return FormField(name, label, "true" if ticked else "false", "check", box)
+
+
+def test_yes_and_no_side_by_side_answer_one_question() -> None:
+    """In any of the languages; what is not ticked at all is null."""
+    page = drawn(
+        (100, [(40, "Fumeur"), (216, "oui"), (276, "non")]),
+        (140, [(40, "Allergies"), (216, "oui"), (276, "non")]),
+        (180, [(40, "Médicaments"), (216, "oui"), (276, "non")]),
+    )
+    rows = (("Fumeur", 100, 0), ("Allergies", 140, 1), ("Médicaments", 180, 2))
+    marks = tuple(
+        tick(name, label, ticked=at == ticked, x=200 + 60 * at, y=y)
+        for name, y, ticked in rows
+        for at, label in enumerate(("oui", "non"))
+    )
+    document = page_document(replace(page, fields=marks))
+    target = schema(smoker=CHECK, allergies=CHECK, medication=CHECK)
+    assert answer(document, target) == {"smoker": True, "allergies": False, "medication": None}
+
+
+def test_choices_are_known_in_other_languages() -> None:
+    """An enum of English words on a form in German."""
+    page = drawn(
+        (100, [(40, "Zahlung"), (216, "monatlich"), (296, "jährlich")]),
+        (140, [(40, "Geschlecht"), (216, "weiblich"), (296, "männlich")]),
+    )
+    marks = (
+        tick("Zahlung", "monatlich", ticked=False, x=200, y=100),
+        tick("Zahlung", "jährlich", ticked=True, x=280, y=100),
+        tick("Geschlecht", "weiblich", ticked=True, x=200, y=140),
+        tick("Geschlecht", "männlich", ticked=False, x=280, y=140),
+    )
+    target = schema(
+        payment={"type": ["string", "null"], "enum": ["monthly", "yearly", None]},
+        sex={"type": ["string", "null"], "enum": ["male", "female", None]},
+    )
+    document = page_document(replace(page, fields=marks))
+    assert answer(document, target) == {"payment": "yearly", "sex": "female"}
+
+
+def test_a_page_of_thousands_of_captions_takes_seconds() -> None:
+    rows = [(4.0 + 0.5 * at, [(40.0, f"{at % 9} Name of the form {at}")]) for at in range(480)]
+    filled = [(4.2 + 0.5 * at, [(60.0, f"Ann {at}"), (300.0, "2 3 4")]) for at in range(480)]
+    page = drawn(*rows, *filled, size=0.4)
+    started = time.process_time()
+    answer(page_document(page), schema(name=None, total={"type": ["number", "null"]}))
+    long = drawn((4.0, [(40.0, "Form a" + "b" * 50_000 + "C" * 50_000)]), size=0.4)
+    marks = (tick("", "yes", ticked=True, x=1, y=1), tick("", "no", ticked=True, x=40, y=1))
+    answer(page_document(replace(long, fields=marks)), schema(name=None))
     assert time.process_time() - started < 20

@@ -12,7 +12,7 @@ from pipeline.grounding.reading import Leaf, leaf, places
 from pipeline.providers import Hint
 from pipeline.results import Evidence, EvidenceStatus, leaves
 from pipeline.schema import Schema
-from pipeline.values import fold
+from pipeline.values import cuts_number, fold
 
 __all__ = ["ground"]
 
@@ -37,7 +37,8 @@ def ground(
         data: the answer.
         schema: what each leaf is: a date, a number, a choice.
         document: the pages.
-        hints: where the answerer says that it read a leaf.
+        hints: where the answerer says that it read a leaf; several of one leaf are where its parts
+            stand, in order (an address in two boxes of a form), or other places.
         model: who answered; goes into every Evidence.
 
     Returns:
@@ -103,6 +104,9 @@ def _with_quotes(
     for quote in quotes:
         if what.derives_from(index.pages[quote.page].text[quote.start : quote.end]):
             return "derived", near[0] if near else quote
+    texts = [index.pages[quote.page].text[quote.start : quote.end] for quote in quotes]
+    if texts and what.is_made_of(texts):
+        return "derived", quotes[0]
     several = near or sure or loose
     return ("ambiguous", several[0]) if several else ("not_found", None)
 
@@ -128,6 +132,7 @@ def _quoted(index: Index, hint: Hint) -> list[Place]:
         if (
             0 <= hint.start < hint.end <= len(text)
             and fold(text[hint.start : hint.end]).text == wanted
+            and not cuts_number(text, hint.start, hint.end)
         ):
             return [Place(page, hint.start, hint.end)]
     found = index.find_text(hint.quote)

@@ -83,6 +83,14 @@ class Index:
         return _places(self._found(values.find_times))
 
     @cached_property
+    def durations(self) -> Places:
+        """By length (`values.duration_length`): where a duration is printed."""
+        return _places(
+            (map(values.duration_length, readings), place)
+            for readings, place in self._found(values.find_durations)
+        )
+
+    @cached_property
     def numbers(self) -> Places:
         """By number: where it is printed as a whole number that is no part of a date."""
         return self._numbers[0]

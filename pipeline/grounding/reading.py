@@ -1,7 +1,7 @@
 """One leaf of an answer: what kind of value it is, and where its normal form can be read."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pipeline.grounding.index import Index, Place
 from pipeline.schema import Node
-from pipeline.values import find_dates, fold, plain
+from pipeline.values import duration_length, find_dates, fold, plain
 
-Kind = Literal["truth", "number", "date", "instant", "time", "text"]
+Kind = Literal["truth", "number", "date", "instant", "time", "duration", "text"]
 Found = tuple[list[Place], list[Place]]
 
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -20,6 +20,8 @@ _ISO_INSTANT = re.compile(
     re.ASCII,
 )
 _ISO_TIME = re.compile(r"(?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+#: In a schema's description or pattern: the value is a time of day in digits.
+_TOLD_TIME = re.compile(r"\bhh:mm\b|:\[0-5\](?:\[0-9\]|\\d)", re.IGNORECASE)
 _AMOUNT = re.compile(r"-?(?:0|[1-9]\d*)\.\d+", re.ASCII)
 _MONEY = re.compile(r"[A-Z]{3}", re.ASCII)
 _DIGITS = re.compile(r"\d+")
@@ -50,12 +52,16 @@ class Leaf:
         runs = set(_DIGITS.findall(plain(quote)))
         return self.kind == "text" and runs.issuperset(_DIGITS.findall(plain(str(self.value))))
 
+    def is_made_of(self, quotes: Iterable[str]) -> bool:
+        """Whether the value is a text that some quotes give together, in their order."""
+        return self.kind == "text" and _signs(str(self.value)) == "".join(map(_signs, quotes))
+
 
 def leaf(node: Node | None, pointer: str, value: Any) -> Leaf:
     """What a value is, by its type, its schema and, for texts, its form."""
     body = node.schema if node else {}
     chosen = isinstance(value, bool) or "enum" in body or "const" in body
-    return Leaf(pointer, value, _kind(value, body.get("format"), chosen=chosen), chosen)
+    return Leaf(pointer, value, _kind(value, body, chosen=chosen), chosen)
 
 
 def places(index: Index, what: Leaf) -> Found:
@@ -67,23 +73,30 @@ def places(index: Index, what: Leaf) -> Found:
     return index.known[key]
 
 
-def _kind(value: Any, form: object, *, chosen: bool) -> Kind:
+def _kind(value: Any, body: Mapping[str, Any], *, chosen: bool) -> Kind:
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int | float | Decimal):
         return "number"
-    return "text" if chosen else _kind_of_text(str(value), form)
+    return "text" if chosen else _kind_of_text(str(value), body)
 
 
-def _kind_of_text(text: str, form: object) -> Kind:
+def _kind_of_text(text: str, body: Mapping[str, Any]) -> Kind:
     instant, clock = _ISO_INSTANT.fullmatch(text), _ISO_TIME.fullmatch(text)
     if _ISO_DATE.fullmatch(text) and _is_valid(date, text):
         return "date"
     if instant and _is_valid(date, instant["day"]) and _is_valid(time, instant["time"]):
         return "instant"
-    if form == "time" and clock and _is_valid(time, clock["time"]):
+    if clock and _is_valid(time, clock["time"]) and _wants_time(body):
         return "time"
-    return "text"
+    return "duration" if body.get("format") == "duration" and duration_length(text) else "text"
+
+
+def _wants_time(body: Mapping[str, Any]) -> bool:
+    """Whether a schema's format, else its description or pattern, tells of a time of day."""
+    if form := body.get("format"):
+        return form in {"time", "time-local"}
+    return bool(_TOLD_TIME.search(f"{body.get('description')} {body.get('pattern')}"))
 
 
 def _is_valid(kind: type[date] | type[time], text: str) -> bool:
@@ -92,6 +105,11 @@ def _is_valid(kind: type[date] | type[time], text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _signs(text: str) -> str:
+    """The letters and digits of a text, folded."""
+    return "".join(char for char in fold(text).text if char.isalnum())
 
 
 def _truth(index: Index, value: bool) -> Found:
@@ -113,6 +131,10 @@ def _date(index: Index, value: str) -> Found:
 def _time(index: Index, value: str) -> Found:
     match = _ISO_TIME.fullmatch(value)
     return (index.times.get(time.fromisoformat(match["time"]), []), []) if match else ([], [])
+
+
+def _duration(index: Index, value: str) -> Found:
+    return index.durations.get(duration_length(value), []), []
 
 
 def _instant(index: Index, value: str) -> Found:
@@ -163,5 +185,6 @@ _READERS: dict[Kind, Callable[[Index, Any], Found]] = {
     "date": _date,
     "instant": _instant,
     "time": _time,
+    "duration": _duration,
     "text": _text,
 }

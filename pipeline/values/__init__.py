@@ -1,4 +1,4 @@
-"""Text to typed value and back, by locale: dates, times, numbers, money, identifiers, and folded text.
+"""Text to typed value and back, by locale: dates, times, durations, numbers, money, identifiers, and folded text.
 
 Two kinds of function. `find_*` give every span of a kind with its place, its likeliest value and all
 its readings; `*_readings` give every value that a printed text may mean. A reading never changes,
@@ -7,6 +7,7 @@ has no dependency, and takes time linear in the text, which is hostile.
 """
 
 from pipeline.values.dates import date_readings, find_dates, find_times, time_readings
+from pipeline.values.durations import duration_length, find_durations
 from pipeline.values.found import Found, json_number, plain
 from pipeline.values.ids import (
     find_dois,
@@ -17,26 +18,32 @@ from pipeline.values.ids import (
     find_vat_ids,
     iban_holds,
 )
+from pipeline.values.instants import find_instants, find_zoned_times
 from pipeline.values.money import currency_readings, find_currencies
 from pipeline.values.numbers import find_numbers, find_percentages, number_readings
-from pipeline.values.texts import Folded, fold
+from pipeline.values.texts import Folded, cuts_number, fold
 
 __all__ = [
     "Folded",
     "Found",
     "currency_readings",
+    "cuts_number",
     "date_readings",
+    "duration_length",
     "find_currencies",
     "find_dates",
     "find_dois",
+    "find_durations",
     "find_emails",
     "find_ibans",
+    "find_instants",
     "find_numbers",
     "find_percentages",
     "find_phones",
     "find_times",
     "find_urls",
     "find_vat_ids",
+    "find_zoned_times",
     "fold",
     "iban_holds",
     "json_number",

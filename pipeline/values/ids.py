@@ -12,7 +12,13 @@ _HOST = re.compile(
     re.IGNORECASE,
 )
 _DOI = re.compile(r"(?<![\w.])10\.\d{4,9}/[^\s\"'<>“”„]{1,200}")
+#: National numbers with their leading zero; longer runs of digits name companies and accounts.
+_LONGEST_NATIONAL = 13
 _PHONE = re.compile(r"(?<![\w.,/\-+])(?:\+|\()?\d(?:[\d() ./\-]{5,24})\d(?![\w]|[.,]\d)")
+#: What says that a number is one of a telephone, however it is grouped.
+_TOLD = re.compile(
+    r"(?:tel|fon|phone|fax|mobile?|movil)[^\W\d_]{0,5}[.:]{0,2}\s{0,2}$", re.IGNORECASE
+)
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9])([A-Z]{2}) ?(\d{2})(?=((?:[ \-]?[A-Z0-9]){11,30}))", re.IGNORECASE
 )
@@ -76,7 +82,9 @@ def find_phones(text: str) -> list[Found[str]]:
         printed = match.group().rstrip(" ./-(")
         digits = re.sub(r"\D", "", printed)
         grouped = "+" in printed or re.search(r"\d[ ()/.\-]{1,3}\d", printed)
-        if 7 <= len(digits) <= 15 and grouped and not _other(printed):
+        told = _TOLD.search(source, max(0, match.start() - 20), match.start())
+        most = 15 if printed.startswith(("+", "00", "(+")) else _LONGEST_NATIONAL
+        if 7 <= len(digits) <= most and (told or (grouped and not _other(printed))):
             value = "+" * printed.startswith("+") + digits
             found.append(_found(text, match.start(), match.start() + len(printed), value))
     return found

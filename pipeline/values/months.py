@@ -30,7 +30,8 @@ ocak/oca şubat/şub mart/mar nisan/nis mayıs/may haziran/haz temmuz/tem ağust
 """
 
 
-def _bare(word: str) -> str:
+def bare(word: str) -> str:
+    """A word without case and accents."""
     parts = unicodedata.normalize("NFKD", word.casefold())
     return "".join(char for char in parts if not unicodedata.combining(char))
 
@@ -40,7 +41,7 @@ def _table() -> dict[str, frozenset[int]]:
     for line in _NAMES.split("\n"):
         for number, names in enumerate(line.split(), start=1):
             for name in names.split("/"):
-                months.setdefault(_bare(name), set()).add(number)
+                months.setdefault(bare(name), set()).add(number)
     return {name: frozenset(numbers) for name, numbers in months.items()}
 
 
@@ -49,4 +50,4 @@ _MONTHS = _table()
 
 def months_of(word: str) -> frozenset[int]:
     """The months (1 to 12) that a word names, in any of the languages; none for other words."""
-    return _MONTHS.get(_bare(word), frozenset())
+    return _MONTHS.get(bare(word), frozenset())

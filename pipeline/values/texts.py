@@ -23,6 +23,8 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # Also the accents that some fonts print as signs of their own beside the letter (M\u00a8uller).
+#: A sign that two digits stand around.
+_IN_NUMBER = re.compile(r"\d[.,]\d")
 _GONE = re.compile(
     r"[\u00a8\u00ad\u00af\u00b8\u02c6\u02c7\u02d8-\u02dd\u0640\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]"
 )
@@ -46,6 +48,15 @@ class Folded:
     def place(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original text for a span (not empty) of the folded one."""
         return self.starts[start], self.ends[end - 1]
+
+
+def cuts_number(text: str, start: int, end: int) -> bool:
+    """Whether a span of a text begins or ends at a sign within a number: `€ 250` of `€ 250.000,00`."""
+    return any(
+        _IN_NUMBER.fullmatch(text, max(0, at - before), at + 3 - before)
+        for at in (start, end)
+        for before in (1, 2)
+    )
 
 
 def fold(text: str) -> Folded:

@@ -75,6 +75,6 @@ def _answer(request: Request) -> bytes:
 
     if request.document is None or request.target is None:
         raise ReplyError("no_document", "the local engine needs the document and its schema")
-    found = extract(request.document, request.target)
+    found = extract(request.document, request.target, request.least)
     answer = {"data": found.data, "hints": found.hints, "complete": found.complete}
     return json.dumps(answer).encode()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.providers.local.kinds import form, shown, shows_iso
 from pipeline.providers.local.words import Lexicon, Meaning, Unit, alike
 from pipeline.schema import Node, Schema
 
@@ -15,30 +16,42 @@ _SAME_MEANING = 0.85
 #: How much a label is worth that a meaning brings, that only the last word of a path gives, that a description gives.
 FROM_MEANING, _FROM_NAME, _FROM_DESCRIPTION = 0.97, 0.9, 0.85
 _LONGEST_DESCRIPTION = 5
+#: A column's meaning by its own name and its array's, before the one by its name alone.
+_WITH_ARRAY = 1.02
 _FIRST = re.compile(r"[.,;:(\n]")
 _BRACKETS = re.compile(r"\(([^()]{2,120})\)")
 _ISO = re.compile(r"iso.?8601|yyyy-mm-dd|\\d\{4\}-\\d\{2\}|\[0-9\]\{4\}-", re.IGNORECASE)
+#: How descriptions say that 19 % is 0.19.
+_FRACTION = re.compile(
+    r"\bfraction\b|\b0[.,]\d+ (?:for|means|=|is|f[uü]r)\b|between 0 and 1|\b0 to 1\b", re.IGNORECASE
+)
 _FORMATS = {
     "date": "date",
     "date-time": "datetime",
-    "time": "time",
+    "time": "zoned_time",
     "email": "email",
     "idn-email": "email",
     "uri": "url",
     "iri": "url",
     "uri-reference": "url",
     "url": "url",
+    "duration": "duration",
 }
+#: What a time that lasts is said to be: of preparation, of delivery, in all.
+_LASTING = frozenset({"total", "preparing", "cooking", "delivery", "duration"})
 _NUMERIC = frozenset({"money", "percent", "year"})
 #: Kinds whose names say what a value is, not which one: any meaning of a text may stand behind them.
-_OPEN = frozenset({"text", "identifier", "organisation", "party", "person", "title"})
+_UNSHAPED = frozenset({"text", "identifier"})
+_OPEN = frozenset(
+    {"text", "identifier", "organisation", "party", "person", "title", "prose", "payment"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """One value that is asked for.
+    r"""One value that is asked for.
 
-    `kind` is what it holds; `phrases` are its labels with their worth (0..1); `meaning` the name of
+    `kind` is what it holds, or the pattern of its codes (`^INV-\d{6}$`); `phrases` are its labels with their worth (0..1); `meaning` the name of
     its meaning in labels.toml, or empty; `role` the party that it belongs to, or empty; `own` are
     the units of its name without that party. `iso` says that a text must be a normal form.
     """
@@ -50,6 +63,14 @@ class Ask:
     role: str
     own: Units
     iso: bool
+
+    @property
+    def fraction(self) -> bool:
+        """Whether a percentage is wanted as a part of one (0.19)."""
+        told = str(self.node.schema.get("description") or "")
+        return self.kind == "percent" and (
+            bool(_FRACTION.search(told)) or self.node.schema.get("maximum") == 1
+        )
 
     @property
     def pointer(self) -> str:
@@ -97,7 +118,7 @@ def plan(schema: Schema, lexicon: Lexicon) -> Plan:
             lists.append(ask(item, path, lexicon))
         elif item is not None and item.type == "object":
             columns = [
-                ask(leaf, (node.name, *inner), lexicon, scope="row")
+                ask(leaf, (node.name, *inner[1:]), lexicon, scope="row")
                 for leaf, inner in _values(item, ())
                 if leaf.is_leaf
             ]
@@ -131,6 +152,10 @@ def ask(node: Node, path: Sequence[str], lexicon: Lexicon, scope: str = "") -> A
         and meaning.kind not in _NUMERIC | {"date"}
     ):
         kind = meaning.kind
+    if meaning is not None and kind == "number" and meaning.kind == "money" and not scope:
+        kind = "money"  # so that no percentage is taken for it
+    if kind in _UNSHAPED and node.type in {"string", "any"}:
+        kind = form(node.schema) or kind
     phrases = _phrases(node, (name, above if scope != "row" else ()), title, meaning, lexicon)
     if scope == "row":
         phrases = (*phrases, ((*_last(above), *name), FROM_MEANING))
@@ -193,6 +218,8 @@ def _meaning(
             continue
         for name in names:
             most = max((alike(phrase, name) for phrase in meaning.fields), default=0.0)
+            if scope == "row" and name is names[1]:  # the amount of a tax is no amount of an item
+                most *= _WITH_ARRAY
             if most > best or (most == best and meaning.scope == scope and found is None):
                 best, found = most, meaning
     return found
@@ -219,15 +246,24 @@ def _kind(node: Node, units: Units, role: str, lexicon: Lexicon) -> str:
         return named if named in _NUMERIC else "number"
     if not named and _ISO.search(str(node.schema.get("description") or "")):
         return "date"
-    return named or "text"
+    return shown(node.schema) or named or "text"
+
+
+def _of_several(every: frozenset[str]) -> str:
+    """The kind that several words of a name say together: a date and a time, a place with its code."""
+    if "date" in every and "number" not in every:
+        return "datetime" if "time" in every else "date"
+    if "time" in every and every & _LASTING:
+        return "duration"
+    return "text" if {"city", "postcode"} <= every else ""
 
 
 def _named_kind(units: Units, role: str, lexicon: Lexicon) -> str:
     """The kind that a name says: its last telling word decides, `date` and `name` apart."""
     concepts = [unit.concepts for unit in units]
     every = frozenset().union(*concepts) if concepts else frozenset()
-    if "date" in every and not every & {"number", "time"}:
-        return "date"
+    if several := _of_several(every):
+        return several
     for unit in reversed(units):
         kinds = [
             lexicon.kinds[concept] for concept in sorted(unit.concepts) if concept in lexicon.kinds
@@ -257,4 +293,4 @@ def _wants_normal(node: Node) -> bool:
     if schema.get("format") in {"date", "date-time", "time"}:
         return True
     told = f"{schema.get('pattern', '')} {schema.get('description', '')}"
-    return _ISO.search(told) is not None
+    return _ISO.search(told) is not None or shows_iso(schema)

@@ -18,6 +18,9 @@ from pipeline.values import fold
 #: Worth of a member behind its label, beside a ticked box, elsewhere (the only one; one of several).
 _LABELLED, _TICKED, _ONLY, _SEVERAL = 0.95, 0.9, 0.5, 0.43
 _CLEAR = 0.55
+_SHORT_ANSWER = 8
+#: What a ticked box is worth whose question isn't recognised.
+_UNASKED = 0.85
 _MOST_OPTIONS, _MOST_PLACES = 400, 300
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: Codes that a description explains: `380 invoice, 381 credit note`.
@@ -43,7 +46,7 @@ def claims(
     for ask in asks:
         if ask.kind == "enum":
             yield from _members(ask, layout, matcher)
-            yield from _ticked_fields(ask, slots)
+            yield from _ticked_fields(ask, slots, matcher)
         elif ask.kind == "check":
             yield from _boxes(ask, layout, matcher)
         elif ask.textual and (codes := explained(ask)):
@@ -116,16 +119,35 @@ def _box_before(place: _Place) -> bool | None:
     return None if not found or before[found[-1].end() :].strip() else found[-1]["yes"] is not None
 
 
-def _ticked_fields(ask: Ask, slots: Sequence[Slot]) -> Iterator[Claim]:
-    """The option that a ticked form field is labelled with."""
-    said = {fold(str(option).replace("_", " ")).text: option for option in ask.options}
-    ticked = (slot for slot in slots if slot.field.kind == "check" and slot.field.value == "true")
-    labels = ((slot, *label) for slot in ticked for label in slot.labels)
-    for slot, text, worth in labels:
-        words = f" {fold(text).text.replace(':', ' ')} "
-        for form in (form for form in said if form and _names(words, form)):
+def _ticked_fields(ask: Ask, slots: Sequence[Slot], matcher: Matcher) -> Iterator[Claim]:
+    """The option that a ticked form field is labelled with; what else labels it, asks the question."""
+    said = said_of(ask.options)
+    for slot in slots:
+        if slot.field.kind != "check" or slot.field.value != "true":
+            continue
+        asked = max((matcher.match(text).get(ask, 0.0) for text, _ in slot.labels), default=0.0)
+        for text, worth in slot.labels:  # the nearest print names it, or none does
+            words = f" {fold(text).text.replace(':', ' ')} "
+            named = [said[form] for form in said if _names(words, form)]
             quote = slot.field.label or text
-            yield Claim(ask, said[form], slot.page, 0, 0, quote, worth * _TICKED)
+            score = worth * _TICKED * (_UNASKED + (1 - _UNASKED) * asked)
+            yield from (Claim(ask, option, slot.page, 0, 0, quote, score) for option in named)
+            if named:
+                break
+
+
+def said_of(options: Sequence[Any]) -> dict[str, Any]:
+    """How options may be written, folded: as they are, spaced, or in another language."""
+    said: dict[str, Any] = {}
+    for option in options[:_MOST_OPTIONS]:
+        spaced = _CAMEL.sub(" ", str(option).replace("_", " ").replace("-", " "))
+        for form in (str(option), spaced):
+            said.setdefault(fold(form).text, option)
+    for form, option in list(said.items()):
+        for other in lexicon().same_choice(form):
+            said.setdefault(fold(other).text, option)
+    said.pop("", None)
+    return said
 
 
 def _names(label: str, form: str) -> bool:
@@ -168,10 +190,19 @@ def _answered(ask: Ask, segment: Segment, matcher: Matcher) -> Iterator[Claim]:
     answer = answer_of(rest if colon else segment.text)
     if answer is None or len(label) > 120 or (not colon and len(segment.text) > 12):
         return
+    if _is_offered(segment, answer):
+        return
     score = matcher.match(label if colon else _beside(segment)).get(ask, 0.0)
     if score >= _CLEAR:
         place = _Place(None, segment, start, len(segment.text))
         yield _claim(ask, answer, place, score * _LABELLED)
+
+
+def _is_offered(segment: Segment, answer: bool) -> bool:
+    """Whether the other answer stands beside one: both are print to choose from."""
+    near = (one for one in (segment.left, segment.right) if one is not None)
+    words = [*segment.text.split(), *(one.text for one in near if len(one.text) < _SHORT_ANSWER)]
+    return any(answer_of(word) is (not answer) for word in words)
 
 
 def _beside(segment: Segment) -> str:

@@ -4,17 +4,36 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.document import Document
-from pipeline.providers.local import choices, forms, headline, lists, tables, telling
+from pipeline.providers.local import (
+    agreement,
+    choices,
+    clauses,
+    entries,
+    forms,
+    headline,
+    letters,
+    lists,
+    passages,
+    payments,
+    periods,
+    sums,
+    tables,
+    taxes,
+    telling,
+    tills,
+)
 from pipeline.providers.local.answer import Answer
 from pipeline.providers.local.asks import Plan, plan
-from pipeline.providers.local.claims import Claim
+from pipeline.providers.local.claims import Claim, stands_whole
 from pipeline.providers.local.labelled import Labelled
 from pipeline.providers.local.layout import Layout, lay_out
 from pipeline.providers.local.matcher import Matcher
 from pipeline.providers.local.parties import Parties
+from pipeline.providers.local.questions import questions
 from pipeline.providers.local.resolve import resolve
 from pipeline.providers.local.slots import slots
 from pipeline.providers.local.spans import Spans
+from pipeline.providers.local.tables import whole
 from pipeline.providers.local.words import lexicon
 from pipeline.schema import Schema
 
@@ -34,14 +53,16 @@ class Extract:
     complete: bool
 
 
-def extract(document: Document, schema: Schema) -> Extract:
-    """Read a schema's values from a document's pages."""
+def extract(document: Document, schema: Schema, least: float = 0.0) -> Extract:
+    """Read a schema's values from a document's pages; those below the confidence `least` (0..1) are left out."""
     reader = Reader(document, schema)
-    answer = Answer()
-    answer.hold(resolve(reader.scalars()))
+    answer = Answer(reader.layout.pages)
+    rows = reader.tables()
+    claims = whole.weighed(reader.scalars(), rows, reader.layout, reader.spans)
+    answer.hold(resolve(claims, len(reader.plan.scalars)))
     answer.lists |= dict(reader.lists())
-    answer.rows |= reader.tables()
-    data = answer.build(schema.tree)
+    answer.rows |= rows
+    data = answer.build(schema.tree, least)
     return Extract(data, answer.hints, not reader.layout.cut)
 
 
@@ -64,14 +85,28 @@ class Reader:
             *labelled.claims(),
             *self.parties.claims(self.plan.scalars),
             *telling.claims(self.spans, self.plan),
+            *payments.claims(self.layout, self.plan.scalars),
             *headline.claims(self.head, self.layout, self.plan),
+            *passages.claims(self.layout, self.plan.scalars, self.matcher),
+            *periods.claims(self.spans, self.plan.scalars),
+            *letters.claims(self.layout, self.spans, self.plan.scalars, self.parties),
+            *clauses.claims(self.layout, self.spans, self.plan.scalars),
         ]
+        printed = [claim for claim in printed if stands_whole(claim, self.layout.pages)]
+        printed = sums.raised(printed, self.plan.scalars, labelled)
         fields = slots(self.layout)
+        if not forms.is_form(fields):
+            fields += entries.slots(self.layout, self.plan.scalars)
+            fields.sort(
+                key=lambda slot: (slot.page, round(slot.box[3] / max(1.0, self.layout.body)))
+            )
         printed += choices.claims(self.layout, self.plan.scalars, self.matcher, fields)
         if forms.is_form(fields):
             printed = [replace(claim, score=claim.score * _PRINT_OF_FORM) for claim in printed]
         day_first, _ = self.spans.day_first
-        filled = forms.claims(fields, self.plan.scalars, self.layout, day_first=day_first)
+        filled = forms.claims(
+            questions(fields), self.plan.scalars, self.layout, day_first=day_first
+        )
         return [*printed, *filled]
 
     def lists(self) -> list[tuple[str, list[Claim]]]:
@@ -81,7 +116,23 @@ class Reader:
     def tables(self) -> dict[str, list[dict[str, Claim]]]:
         """The rows of each array of objects, by its pointer."""
         found = tables.read(self.layout, self.spans, self.plan, self.matcher)
+        for pointer, rows in taxes.read(self.layout, self.spans, self.plan).items():
+            if not taxes.hold(found.get(pointer, [])):
+                found[pointer] = rows
+        bought = tills.read(
+            self.layout, self.spans, self.plan, self.matcher, self.parties.head.segments
+        )
+        for pointer, (rows, proved) in bought.items():
+            sure = proved and not tables.hold(found.get(pointer, []))
+            if rows and (sure or not found.get(pointer)):
+                found[pointer] = rows
         people = {
             node.pointer: lists.people(self.head, columns) for node, columns in self.plan.tables
         }
-        return found | {pointer: rows for pointer, rows in people.items() if rows}
+        agreed = {
+            node.pointer: agreement.rows(self.layout, node.name, columns)
+            for node, columns in self.plan.tables
+        }
+        for named in (people, agreed):
+            found |= {pointer: rows for pointer, rows in named.items() if rows}
+        return found

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.layout import Segment, is_blank
-from pipeline.providers.local.postal import span_of
+from pipeline.providers.local.postal import name_in, span_of
 from pipeline.providers.local.spans import Span, Spans
 from pipeline.providers.local.words import lexicon
 from pipeline.values import fold
 
 #: Kinds that have no form: whatever stands behind their label; `identifier` has one of sorts.
 OPEN = frozenset(
-    ("text", "organisation", "party", "person", "address", "street", "postcode", "city", "country", "title", "bic")
+    ("text", "organisation", "party", "person", "address", "street", "postcode", "city", "country", "title", "bic", "prose", "payment")
 ) | {"identifier"}  # fmt: skip
+_NAMES = frozenset(("organisation", "party", "person"))
 _NAMED = frozenset(("organisation", "party", "person", "city", "country", "street", "address"))
 _LONGEST = 400
 #: Codes may have blanks between groups with digits, and capitals before them: `PO 2024 17`, `DE 81 447`.
@@ -45,6 +46,9 @@ def fit(ask: Ask, span: Span) -> Span | None:
         return None
     if ask.kind == "identifier":
         return _code(span)
+    if ask.kind in _NAMES and span.text == span.segment.text[span.start - span.segment.start :]:
+        span = name_in(span)
+        text = span.text
     if ask.kind in {"postcode", "bic"}:
         match = (_POSTCODE if ask.kind == "postcode" else _BIC).search(text)
         return _cut(span, *match.span(), 1.0) if match else None

@@ -1,32 +1,30 @@
-"""Form fields (AcroForm): which one answers which ask, by their labels and their order."""
+"""The values of a form's fields as the claims of asks."""
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pipeline import values
 from pipeline.document import Page
 from pipeline.providers.local.asks import Ask, Units
+from pipeline.providers.local.choices import said_of
 from pipeline.providers.local.claims import Claim
 from pipeline.providers.local.layout import Layout
-from pipeline.providers.local.slots import Slot
+from pipeline.providers.local.pairing import ALIKE, pairs
+from pipeline.providers.local.slots import Line, Slot
 from pipeline.providers.local.spans import as_json
-from pipeline.providers.local.words import Unit, alike, covers, lexicon
+from pipeline.providers.local.words import lexicon
+from pipeline.values import fold
 
-_CLAUSE = re.compile(r"[.;:()\[\],/]|\s[-–—]\s")
-#: Numbers that forms give their lines: `5 Address`, `10a Date`.
-_LINE_NUMBER = re.compile(r"^\s*\d{1,3}[a-z]?\.?\s+(?=[^\W\d])")
-#: How much later clauses of a long label count less, and at the least.
-_LATER, _LATEST = 0.07, 0.6
-#: An ask and a field at least this alike can hold each other; a pair so alike is sure of its order.
-_ALIKE, _ANCHOR = 0.42, 0.8
-_ORDER = 0.12
 #: What the least alike pair of an assignment is worth.
 _LEAST = 0.56
 #: With this many filled fields a page's print is the form itself, not its answers.
 _A_FORM = 3
+#: How far (heights of the street's box) left edges differ, and how far below it a city stands.
+_FLUSH, _LEADING = 1.0, 4.0
 _NAMES = frozenset(("organisation", "party", "person"))
+_NUMERIC = frozenset(("money", "percent", "year"))
+_WITH_DIGITS = frozenset(("date", "phone", "iban"))
+_WITH_LETTERS = _NAMES | {"city", "country", "email"}
 
 
 def is_form(found: Sequence[Slot]) -> bool:
@@ -41,202 +39,128 @@ def claims(
 
     `day_first` is how the document writes 04/03/2024.
     """
-    if not found:
-        return
-    scores = _scores(found, asks)
-    anchors = _anchors(scores, asks, found)
-    ranked = sorted(
-        ((score + _in_order(a, s, anchors), -a, -s) for (a, s), score in scores.items()),
-        reverse=True,
-    )
-    used_asks: set[int] = set()
-    used: Counter[int] = Counter()
-    for score, a, s in ranked:
-        ask, slot = asks[-a], found[-s]
-        if -a in used_asks or score < _ALIKE:
-            continue
-        page = layout.pages[slot.page]
-        claim = next(_values(ask, slot, page, _worth(score), day_first=day_first), None)
-        if claim is None or (used[-s] and not _shares(slot, ask)):
-            continue
-        used_asks.add(-a)
-        used[-s] += 1
-        yield claim
+    made: dict[tuple[int, int], Claim | None] = {}
+
+    def fits(a: int, s: int) -> bool:
+        page = layout.pages[found[s].page]
+        if (a, s) not in made:
+            made[a, s] = next(_values(asks[a], found[s], page, day_first=day_first), None)
+        return made[a, s] is not None
+
+    def shares(a: int, s: int) -> bool:
+        """Whether a field of several lines holds a name and an address, each its own ask."""
+        return len(found[s].lines) > 1 and asks[a].kind in {"address", *_NAMES}
+
+    held = pairs(found, asks, fits, shares)
+    used = {s for _, s in held}
+    for (a, s), score in held.items():
+        claim = made[a, s]
+        below = _city_below(asks[a], found, s, used)
+        if below is not None:
+            lines = (*found[s].lines, *below.lines)
+            page = layout.pages[below.page]
+            claim = next(_of_lines(asks[a], lines, page, day_first=day_first), claim)
+        if claim is not None:
+            yield replace(claim, score=_worth(score))
+
+
+def _city_below(ask: Ask, found: Sequence[Slot], s: int, used: set[int]) -> Slot | None:
+    """The field with postcode and place below one with a street, which an address goes on with.
+
+    Only where no other ask has that field, and the address is not asked for by its street.
+    """
+    slot = found[s]
+    if ask.kind != "address" or len(slot.lines) != 1 or _says(ask.own, "street"):
+        return None
+    x0, y0, _, y1 = slot.box
+    for number, other in enumerate(found):
+        left, top = other.box[:2]
+        near = abs(left - x0) < _FLUSH * (y1 - y0) and 0 <= top - y1 < _LEADING * (y1 - y0)
+        if other.page == slot.page and near and number not in used and len(other.lines) == 1:
+            labels = (lexicon().read(text) for text, _ in other.labels)
+            if any(_says(units, "city") or _says(units, "postcode") for units in labels):
+                return other
+    return None
+
+
+def _says(units: Units, concept: str) -> bool:
+    return any(concept in unit.concepts for unit in units)
 
 
 def _worth(score: float) -> float:
     """A pair's likeness as a claim's score: the assignment has already left out what is not alike."""
-    return min(0.99, _LEAST + (score - _ALIKE) * (1 - _LEAST) / (1 - _ALIKE))
+    return min(0.99, _LEAST + (score - ALIKE) * (1 - _LEAST) / (1 - ALIKE))
 
 
-def _scores(found: Sequence[Slot], asks: Sequence[Ask]) -> dict[tuple[int, int], float]:
-    """How alike asks and fields are, by their numbers; words that many asks have count less."""
-    rare = _rarity(asks)
-    short = _abbreviations(asks)
-    phrases = [[(_weighed(units, rare), worth) for units, worth in ask.phrases] for ask in asks]
-    read = {
-        text: _clauses(text, rare, short)
-        for text in dict.fromkeys(text for slot in found for text, _ in slot.labels)
-    }
-    scores: dict[tuple[int, int], float] = {}
-    for s, slot in enumerate(found):
-        said = [(read[text], worth) for text, worth in slot.labels]
-        for a, ask in enumerate(asks):
-            fits = (ask.kind == "check") == (slot.field.kind == "check")
-            score = _most_alike(phrases[a], said) if fits else 0.0
-            if score > _ALIKE - _ORDER:
-                scores[a, s] = score
-    return scores
-
-
-def _most_alike(
-    phrases: Sequence[tuple[Units, float]],
-    labels: Sequence[tuple[Sequence[tuple[Units, float]], float]],
-) -> float:
-    """How well the best of some labels says the best of some phrases."""
-    return max(
-        (
-            own * worth * _likeness(phrase, clauses)
-            for clauses, worth in labels
-            for phrase, own in phrases
-        ),
-        default=0.0,
-    )
-
-
-def _abbreviations(asks: Sequence[Ask]) -> set[str]:
-    """The short unknown words of names, which may be the initials of a label."""
-    words = (
-        unit.word
-        for ask in asks
-        for units, _ in ask.phrases[:1]
-        for unit in units
-        if not unit.concepts
-    )
-    return {word for word in words if 2 < len(word) < 6}
-
-
-def _likeness(phrase: Units, clauses: Sequence[tuple[Units, float]]) -> float:
-    """The best clause, or the whole label, that says what a phrase does."""
-    whole = [unit for units, _ in clauses[1:] for unit in units]
-    one = max((worth * alike(phrase, units) for units, worth in clauses), default=0.0)
-    return max(one, 0.82 * covers(phrase, whole) ** 2)
-
-
-def _clauses(text: str, rare: Mapping[str, float], short: set[str]) -> list[tuple[Units, float]]:
-    """The label itself, then its parts; later ones are worth less."""
-    text = _LINE_NUMBER.sub("", text)
-    parts = [lexicon().read(part) for part in _CLAUSE.split(text)]
-    told = [(*part, *_initials(part, short)) for part in parts if part]
-    whole = _weighed(lexicon().read(text), rare)
-    worths = (max(_LATEST, 1 - _LATER * number) for number in range(len(told)))
-    return [
-        (whole, 1.0),
-        *((_weighed(part, rare), worth) for part, worth in zip(told, worths, strict=False)),
-    ]
-
-
-def _initials(units: Units, short: set[str]) -> Units:
-    """The abbreviations that fields are named with and a label writes out (`LLC`)."""
-    words = [unit.word for unit in units]
-    made = (
-        "".join(word[0] for word in words[at : at + size])
-        for size in (3, 4, 5)
-        for at in range(len(words))
-    )
-    return tuple(Unit(word, frozenset(), 1.0) for word in sorted(short & set(made)))
-
-
-def _rarity(asks: Iterable[Ask]) -> dict[str, float]:
-    """What a word is worth by how many asks have it in their own names."""
-    times = Counter(
-        word
-        for ask in asks
-        for units, _ in ask.phrases[:1]
-        for word in {unit.word for unit in units}
-    )
-    return {word: max(0.3, 1.0 / count**0.5) for word, count in times.items() if count > 2}
-
-
-def _weighed(units: Units, rare: Mapping[str, float]) -> Units:
-    return tuple(
-        replace(unit, weight=unit.weight * rare[unit.word]) if unit.word in rare else unit
-        for unit in units
-    )
-
-
-def _anchors(
-    scores: Mapping[tuple[int, int], float], asks: Sequence[Ask], found: Sequence[Slot]
-) -> list[tuple[int, int]]:
-    """Pairs that are each other's best by far; the order of the others is measured against them."""
-    best_ask = {
-        a: max((score for (x, _), score in scores.items() if x == a), default=0.0)
-        for a in range(len(asks))
-    }
-    best_slot = {
-        s: max((score for (_, x), score in scores.items() if x == s), default=0.0)
-        for s in range(len(found))
-    }
-    return sorted(
-        (a, s)
-        for (a, s), score in scores.items()
-        if score >= _ANCHOR and score >= max(best_ask[a], best_slot[s])
-    )
-
-
-def _in_order(a: int, s: int, anchors: Sequence[tuple[int, int]]) -> float:
-    """Schemas name fields as the form has them: a pair that keeps the order gains, another loses."""
-    before = [slot for ask, slot in anchors if ask < a][-2:]
-    after = [slot for ask, slot in anchors if ask > a][:2]
-    kept = sum(slot <= s for slot in before) + sum(slot >= s for slot in after)
-    total = len(before) + len(after)
-    return _ORDER * (2 * kept / total - 1) if total else 0.0
-
-
-def _shares(slot: Slot, ask: Ask) -> bool:
-    """Whether a field of several lines holds a name and an address, each its own ask."""
-    return "\n" in slot.field.value and ask.kind in {"address", *_NAMES}
-
-
-def _values(ask: Ask, slot: Slot, page: Page, score: float, *, day_first: bool) -> Iterator[Claim]:
+def _values(ask: Ask, slot: Slot, page: Page, *, day_first: bool) -> Iterator[Claim]:
     """The claim of an ask on a field's value, in the ask's type."""
     field = slot.field
     if field.kind == "check":
         quote = field.label or field.name or "check mark"
-        yield Claim(ask, field.value == "true", slot.page, 0, 0, quote, score)
+        yield Claim(ask, field.value == "true", slot.page, 0, 0, quote, 1.0)
         return
-    start, end = _wanted_lines(ask, slot)
-    text = page.text[start:end]
+    yield from _of_lines(ask, _wanted_lines(ask, slot), page, day_first=day_first)
+
+
+def _of_lines(ask: Ask, lines: Sequence[Line], page: Page, *, day_first: bool) -> Iterator[Claim]:
+    """The claim of an ask on some lines, in the ask's type."""
+    text = "\n".join(line.text for line in lines)
+    (start, end, quote), *more = _parts(lines, page.text)
     for value in _meant(ask, text, day_first=day_first):
         made = as_json(ask, value, text)
         if made is not None:
-            yield Claim(ask, made, slot.page, start, end, text, score)
+            yield Claim(ask, made, page.number, start, end, quote, 1.0, tuple(more))
 
 
-def _wanted_lines(ask: Ask, slot: Slot) -> tuple[int, int]:
+def _parts(lines: Sequence[Line], text: str) -> list[tuple[int, int, str]]:
+    """Where lines stand, with what stands there: one place where nothing else is between them."""
+    found: list[tuple[int, int]] = []
+    for start, end in (place for line in lines for place in line.places):
+        last = found[-1] if found else None
+        if last and last[1] <= start and not any(c.isalnum() for c in text[last[1] : start]):
+            found[-1] = (last[0], end)
+        else:
+            found.append((start, end))
+    return [(start, end, text[start:end]) for start, end in found]
+
+
+def _wanted_lines(ask: Ask, slot: Slot) -> Sequence[Line]:
     """The first line of a field that is asked for a name and an address; the others for the address."""
-    field = slot.field
-    first = field.value.find("\n")
     told = {
         concept
         for text, _ in slot.labels
         for unit in lexicon().read(text)
         for concept in unit.concepts
     }
-    if first > 0 and {"name", "address"} <= told | {"address"} & told:
+    if len(slot.lines) > 1 and {"name", "address"} <= told | {"address"} & told:
         if ask.kind in _NAMES:
-            return field.start, field.start + first
+            return slot.lines[:1]
         if ask.kind == "address" and not any("name" in unit.concepts for unit in ask.own):
-            return field.start + first + 1, field.end
-    return field.start, field.end
+            return slot.lines[1:]
+    return slot.lines
 
 
 def _meant(ask: Ask, text: str, *, day_first: bool) -> Iterator[object]:
+    """What a text means to an ask, if it can be of its kind at all."""
+    days = (found.value for found in values.find_dates(text, day_first=day_first))
     if ask.node.type in {"number", "integer"}:
         yield from (found.value for found in values.find_numbers(text))
     elif ask.iso:
-        yield from (found.value for found in values.find_dates(text, day_first=day_first))
+        yield from days
     elif ask.kind == "enum":
-        yield from (option for option in ask.options if str(option).casefold() == text.casefold())
-    else:
+        said = said_of(ask.options).get(fold(text).text)
+        yield from [] if said is None else [said]
+    elif _can_be(ask.kind, text):
         yield text
+
+
+def _can_be(kind: str, text: str) -> bool:
+    """Whether a text has what every value of a kind has: a date digits, a name letters."""
+    letters = sum(char.isalpha() for char in text)
+    digits = sum(char.isdigit() for char in text)
+    if kind in _NUMERIC:
+        return digits >= max(1, letters)
+    if kind == "identifier":
+        days = values.find_dates(text) if not text.isalnum() else []
+        return all(len(found.text) < len(text) for found in days)
+    return (digits > 0 or kind not in _WITH_DIGITS) and (letters > 0 or kind not in _WITH_LETTERS)

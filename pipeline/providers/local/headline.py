@@ -9,6 +9,7 @@ from functools import lru_cache
 from pipeline.providers.local.asks import Ask, Plan
 from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.layout import Layout, Segment
+from pipeline.providers.local.postal import is_address
 from pipeline.providers.local.spans import Span
 from pipeline.providers.local.words import lexicon
 
@@ -71,7 +72,7 @@ def read(layout: Layout) -> Head:
 def claims(head: Head, layout: Layout, plan: Plan) -> Iterator[Claim]:
     """Claims for titles, and for what the text's own citation says."""
     for ask in plan.scalars:
-        if ask.kind == "title" and head.title is not None:
+        if ask.kind == "title" and head.title is not None and _is_title(head.title.text):
             yield from claims_of(ask, head.title, head.sure)
     cited = list(_cited(layout, head))
     for ask in plan.scalars:
@@ -81,7 +82,19 @@ def claims(head: Head, layout: Layout, plan: Plan) -> Iterator[Claim]:
                 yield from claims_of(ask, span, 0.82)
 
 
+def _is_title(text: str) -> bool:
+    """Whether a headline can be a title: no company's name, no address, or label with its value."""
+    label, colon, _ = text.partition(":")
+    labelled = colon and all(unit.concepts for unit in lexicon().read(label))
+    if lexicon().is_company(text) or labelled or is_address(text):
+        return False
+    digits = sum(char.isdigit() for char in text)
+    return digits <= 4 or digits < 0.2 * len(text)
+
+
 def _is_part(part: str, told: frozenset[str], ask: Ask) -> bool:
+    if ask.kind in {"date", "datetime"}:
+        return False
     if part == "pages":
         return bool(told & {"page"}) or {"item", "number"} <= told
     return {"journal": "journal", "volume": "volume", "issue": "edition", "year": "year"}[

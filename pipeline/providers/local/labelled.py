@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim, claims_of
@@ -14,12 +15,21 @@ from pipeline.providers.local.words import lexicon
 
 #: What a label is worth by where it stands. Inline is within the same run of words.
 _INLINE, _LEFT, _ROW, _ABOVE, _HEADER, _BOTH, _RIGHT = 1.0, 0.97, 0.88, 0.88, 0.75, 0.86, 0.55
+#: The columns of a till are its articles' and its taxes', not its totals'.
+_TILL_COLUMN = 0.65
+#: A till prints amounts at the right edge: one with another to its right is a cell of a table.
+_WITHIN = 0.85
 _LABEL = re.compile(r"(?P<label>[^:]{1,80}):(?:[*`]*\s+[*`]*(?P<rest>\S.*)|\s*)$", re.DOTALL)
 _NEXT_LABEL = re.compile(r"\s+(?:\S+\s+){0,2}?\S+:(?=\s|$)")
 _CHOICES = frozenset(("enum", "check"))
 #: A prefix without a colon must say this much to be a label, and is worth a little less.
 _CLEAR, _UNMARKED = 0.8, 0.8
+#: Tills print tax numbers without their country's letters: so many digits at least, a little less sure.
+_FEWEST_DIGITS, _UNFORMED = 7, 0.9
+#: A label that says so well what an amount is, names it.
+_NAMED = 0.6
 _FIGURE = re.compile(r"\d")
+_LAST_FIGURE = re.compile(r"\d[\d.,' ]*[^\d\s%]{0,3}$")
 _WORD = re.compile(r"\S+")
 _MOST_PREFIX = 5
 _TITLE_ROWS = 12
@@ -47,11 +57,28 @@ class Labelled:
         for kind in sorted(kinds - OPEN - _CHOICES | kinds & {"identifier"}):
             for span in self._spans.of(kind):
                 yield from self._of_span(span, kind)
+        if "vat" in kinds and self._layout.narrow:
+            for span in self._spans.of("identifier"):
+                if sum(char.isdigit() for char in span.text) >= _FEWEST_DIGITS:
+                    yield from self._of_span(replace(span, sure=_UNFORMED), "vat")
         if kinds & OPEN:
             for segment in self._layout.segments:
                 yield from self._of_segment(segment)
 
+    def amounts(self) -> Iterator[tuple[Span, str]]:
+        """Every amount with the meaning (of labels.toml) that its label names best, or an empty text."""
+        for span in self._spans.of("money"):
+            named = [
+                (score * worth, name)
+                for label, worth in self._labels(span)
+                for name, score in self._matcher.amounts(label)
+            ]
+            score, name = max(named, default=(0.0, ""))
+            yield span, name if score >= _NAMED else ""
+
     def _of_span(self, span: Span, kind: str) -> Iterator[Claim]:
+        if kind == "identifier" and (span.page, span.start) in self._parties.postcodes:
+            return
         scores: dict[Ask, float] = {}
         for label, worth in self._labels(span):
             for ask, score in self._matcher.match(label).items():
@@ -86,7 +113,8 @@ class Labelled:
                 return
         row, header = self._around(segment)
         if row and not inline:
-            yield row
+            within = self._layout.narrow and segment.right is not None and segment.right.figure
+            yield row[0], row[1] * (_WITHIN if within else 1.0)
             yield f"{row[0]} {header[0]}", _BOTH
         if header[0]:
             yield header
@@ -101,10 +129,11 @@ class Labelled:
         found = self._places.get(segment)
         if found is None:
             header = self._header(segment)
+            column = _TILL_COLUMN if self._layout.narrow else 1.0
             near = header and segment.above is not None and tail(segment.above.text) in header
             found = self._places[segment] = (
                 _row_label(segment),
-                (header, _ABOVE if near else _HEADER),
+                (header, column * (_ABOVE if near else _HEADER)),
             )
         return found
 
@@ -176,22 +205,39 @@ def _row_label(segment: Segment) -> tuple[str, float] | None:
     for _ in range(6):
         if other is None:
             return None
-        if not other.figure:
-            for label in (tail(other.text), _head(other.text[:_LONGEST_LABEL])):
+        if other.figure:
+            worth = _ROW
+        elif len(other.text) > 1:
+            told = _whole_of_share(other.text)
+            for label in (tail(told), _head(told[:_LONGEST_LABEL])):
                 if lexicon().says(label):
                     return label, worth
-        worth, other = _ROW, other.left
+        other = other.left
     return None
 
 
 def _inline(before: str) -> str:
     """The label within the run of words, if what stands before a value says anything."""
-    if not _SAYS.search(before[-_LONGEST_LABEL:]):
+    if not _SAYS.search(before[-_LONGEST_LABEL:]) or _takes_share(before[-_LONGEST_LABEL:]):
         return ""
     return next(
         (text for text in (tail(before), _head(before[-_LONGEST_LABEL:])) if lexicon().says(text)),
         "",
     )
+
+
+def _takes_share(before: str) -> bool:
+    """Whether a text ends in `20 % of`: what follows is what the share is taken of."""
+    words = before.casefold().split()
+    return "%" in before and bool(words) and words[-1] in lexicon().bases
+
+
+def _whole_of_share(text: str) -> str:
+    """A label without what a share is taken of: `VAT 20 %` of `VAT 20 % on 100.00`."""
+    match = _LAST_FIGURE.search(text)
+    if match is None or not _takes_share(text[: match.start()]):
+        return text
+    return text[: match.start()].rstrip().rpartition(" ")[0]
 
 
 def _head(text: str) -> str:

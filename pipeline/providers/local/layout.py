@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from math import cos, radians, sin
 
 from pipeline.document import Box, Document, Page, Word
 
@@ -18,15 +19,23 @@ from pipeline.document import Box, Document, Page, Word
 _WIDE_GAP, _NARROW_GAP = 0.8, 0.52
 #: Between them, a gap this much wider than the blanks around it.
 _WIDER = 2.0
+#: The same where the page's text has a line's end between the words.
+_BETWEEN_TEXTS = 0.4
 #: A segment is cut after this many words: unwrapped paragraphs and hostile text stay cheap.
 _MOST_WORDS = 48
-#: A document is read up to here: more than a book of 1,000 pages has, half a minute of work.
-MOST_WORDS = 500_000
+#: A document is read up to here: half a minute of a busy machine (0.25 ms for a word, three times as much for
+#: one with digits, of which dense tables are full), some 300 pages of text.
+MOST_WORDS, _FIGURE_COUNTS = 135_000, 3
 #: How many rows, and how many line heights, up and down a neighbour in the column may stand.
 _NEAR_ROWS, _NEAR_LINES = 12, 14.0
 #: A row's segments may reach over this many that begin to their right.
 _MOST_OVER = 4
+#: So many rows of about one height are looked at for one that a word goes on.
+_MOST_ENDS = 20
 _CELL_WIDTH, _CELL_HEIGHT = 5.0, 10.0
+#: Tills print 24 to 48 characters to a line, letters and forms 75 and more; this share of the
+#: characters may stand further out at each side (noise).
+_TILL, _AT_EDGE, _MOST_WEIGHT = 60.0, 0.02, 100
 _TEXT_WORD = re.compile(r"[^\s|]+")
 #: Marks of emphasis and headings that plain text carries (Markdown).
 _MARKS = "*`"
@@ -66,7 +75,7 @@ class Layout:
     """All segments in the order of rows; `pages` are the document's pages by number.
 
     `heights` and `widths` of pages in points; `body` is the usual height of words; `cut` says that
-    the document has more words than are read.
+    the document has more words than are read; `narrow` that its lines are as short as a till's.
     """
 
     pages: dict[int, Page]
@@ -76,6 +85,7 @@ class Layout:
     widths: dict[int, float] = field(default_factory=dict)
     body: float = _CELL_HEIGHT
     cut: bool = False
+    narrow: bool = False
 
 
 def lay_out(document: Document) -> Layout:
@@ -85,8 +95,10 @@ def lay_out(document: Document) -> Layout:
     for page in document.pages:
         width, height = page.width or 1000.0, page.height or 1000.0
         if page.words:
-            rows = _rows_of_words(page, width, height, left)
-            left -= len(page.words)
+            sheet = _Sheet(width, height, page.turn)
+            width, height = sheet.width, sheet.height
+            rows = _rows_of_words(page, sheet, left)
+            left -= _count(page, page.words)
         else:
             rows, left = _rows_of_text(page, left)
             width = max((s.box[2] for row in rows for s in row), default=width)
@@ -97,8 +109,43 @@ def lay_out(document: Document) -> Layout:
             layout.cut = True
             break
     sizes = sorted(s.size for s in layout.segments for _ in range(1 + len(s) // 20))
-    layout.body = sizes[len(sizes) // 2] if sizes else _CELL_HEIGHT
+    layout.body = max(0.1, sizes[len(sizes) // 2]) if sizes else _CELL_HEIGHT
+    layout.narrow = _is_narrow(layout)
     return layout
+
+
+def _count(page: Page, words: Sequence[Word]) -> int:
+    """How many words these are, one with digits counted several times for its work."""
+    figures = sum(any(map(str.isdigit, page.text[w.start : w.end][:40])) for w in words)
+    return len(words) + (_FIGURE_COUNTS - 1) * figures
+
+
+def _is_narrow(layout: Layout) -> bool:
+    """Whether the first page with text is printed as tills print, whatever the paper around it."""
+    number = next((s.page for s in layout.segments), 0)
+    page = [s for s in layout.segments if s.page == number and len(s)]
+    weights = [min(len(s), _MOST_WEIGHT) for s in page]
+    wide = _at([(s.box[2] - s.box[0]) / len(s) for s in page], weights, 0.5)
+    left = _at([s.box[0] for s in page], weights, _AT_EDGE)
+    right = _at([s.box[2] for s in page], weights, 1 - _AT_EDGE)
+    return bool(page) and right - left <= _TILL * wide
+
+
+def _at(numbers: Sequence[float], weights: Sequence[int], share: float) -> float:
+    """The number below which a share of the weight lies; 0 for none."""
+    left = share * sum(weights)
+    for number, weight in sorted(zip(numbers, weights, strict=True)):
+        left -= weight
+        if left <= 0:
+            return number
+    return 0.0
+
+
+def level_box(page: Page, box: Box) -> Box:
+    """A box of a page in points, as it stands when the page's lines run level."""
+    sheet = _Sheet(page.width or 1000.0, page.height or 1000.0, page.turn)
+    size = (box[3] - box[1]) * (page.height or 1000.0)
+    return sheet.place(Word(0, 0, box, size))
 
 
 def _add(layout: Layout, rows: list[list[Segment]]) -> None:
@@ -110,31 +157,89 @@ def _add(layout: Layout, rows: list[list[Segment]]) -> None:
         layout.segments.extend(row)
 
 
-def _rows_of_words(page: Page, width: float, height: float, most: int) -> list[list[Segment]]:
+class _Sheet:
+    """Boxes of words to points of a page that is turned level, of a size that holds all of it."""
+
+    def __init__(self, width: float, height: float, turn: float) -> None:
+        self._size = width, height
+        self._level = turn == 0
+        self._cos, self._sin = cos(radians(turn)), sin(radians(turn))
+        wide, high = abs(self._cos), abs(self._sin)
+        self.width, self.height = width * wide + height * high, width * high + height * wide
+
+    def place(self, word: Word) -> Box:
+        """The box of a word as it stands when its line runs level."""
+        width, height = self._size
+        x0, x1 = word.box[0] * width, word.box[2] * width
+        y0, y1 = word.box[1] * height, word.box[3] * height
+        if self._level:
+            return x0, y0, x1, y1
+        x, y = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
+        x, y = x * self._cos - y * self._sin, x * self._sin + y * self._cos
+        size = word.size or min(x1 - x0, y1 - y0)
+        half, high = self._length(x1 - x0, y1 - y0, size) / 2, size / 2
+        x, y = x + self.width / 2, y + self.height / 2
+        return x - half, y - high, x + half, y + high
+
+    def _length(self, width: float, height: float, high: float) -> float:
+        """How long a word is whose letters are so high and whose tilted outline fills a box."""
+        wide, steep = abs(self._cos), abs(self._sin)
+        if wide >= steep:
+            return max((width - high * steep) / wide, 0.3 * high)
+        return max((height - high * wide) / steep, 0.3 * high)
+
+
+def _rows_of_words(page: Page, sheet: _Sheet, most: int) -> list[list[Segment]]:
     """Words of one height make a row; wide gaps split it."""
     filled = sorted((f.start, f.end) for f in page.fields if f.end > f.start)
     cells = [
-        (
-            word,
-            (word.box[0] * width, word.box[1] * height, word.box[2] * width, word.box[3] * height),
-        )
+        (word, sheet.place(word))
         for word in page.words[:most]
         if word.end > word.start and not _within(word.start, filled)
     ]
-    cells.sort(key=lambda cell: (cell[1][1] + cell[1][3], cell[1][0]))
-    rows: list[list[tuple[Word, Box]]] = []
-    middle, tall = 0.0, 0.0
-    for word, box in cells:
-        centre, high = (box[1] + box[3]) / 2, box[3] - box[1]
-        if rows and abs(centre - middle) <= 0.5 * min(high, tall):
-            rows[-1].append((word, box))
-            middle += (centre - middle) / len(rows[-1])
-        else:
-            rows.append([(word, box)])
-            middle, tall = centre, high
-    ordered = [sorted(row, key=lambda cell: cell[1][0]) for row in rows]
+    ordered = _in_rows(cells)
     usual = _usual_gap([gap for row in ordered for gap in _gaps(row)])
     return [list(_split(page, row, usual)) for row in ordered]
+
+
+def _in_rows(cells: list[tuple[Word, Box]]) -> list[list[tuple[Word, Box]]]:
+    """Words in rows from the top, each from the left: a word goes on in the row whose end is level with it.
+
+    A row may rise and fall along its way, as on a photograph of paper that isn't flat.
+    """
+    rows: list[list[tuple[Word, Box]]] = []
+    ends: dict[int, list[int]] = {}
+    heights = sorted(box[3] - box[1] for _, box in cells)
+    step = max(heights[len(heights) // 2] if heights else 0.0, 1.0)
+    for cell in sorted(cells, key=lambda cell: (cell[1][0], cell[1][1])):
+        band = int(_middle(cell[1]) / step)
+        near = [row for b in (band - 1, band, band + 1) for row in ends.get(b, ())[-_MOST_ENDS:]]
+        fits = [
+            (abs(_middle(rows[row][-1][1]) - _middle(cell[1])), row)
+            for row in near
+            if _level(rows[row][-1][1], cell[1])
+        ]
+        if fits:
+            row = min(fits)[1]
+            ends[int(_middle(rows[row][-1][1]) / step)].remove(row)
+            rows[row].append(cell)
+        else:
+            row = len(rows)
+            rows.append([cell])
+        ends.setdefault(band, []).append(row)
+    return sorted(
+        rows, key=lambda row: (sum(_middle(box) for _, box in row) / len(row), row[0][1][0])
+    )
+
+
+def _middle(box: Box) -> float:
+    return (box[1] + box[3]) / 2
+
+
+def _level(last: Box, this: Box) -> bool:
+    """Whether a word stands right of another one in its row."""
+    high = min(last[3] - last[1], this[3] - this[1])
+    return abs(_middle(last) - _middle(this)) <= 0.5 * high and this[0] >= last[2] - high
 
 
 def _within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
@@ -174,6 +279,8 @@ def _split(page: Page, row: Sequence[tuple[Word, Box]], usual: float) -> Iterato
 def _follows(page: Page, last: tuple[Word, Box], this: tuple[Word, Box], widest: float) -> bool:
     """Whether a word goes on where the last one ended, on the page and in its text."""
     between = page.text[last[0].end : this[0].start] if last[0].end <= this[0].start else "x"
+    if "\n" in between:  # two texts on one line, as cells of tables are
+        widest = min(widest, _BETWEEN_TEXTS)
     return not between.strip() and "\t" not in between and _gap(last, this) <= widest
 
 
@@ -200,7 +307,7 @@ def _rows_of_text(page: Page, most: int) -> tuple[list[list[Segment]], int]:
     start = 0
     for line, text in enumerate(page.text.splitlines(keepends=True)):
         cells = list(islice(_cells_of_text(text, start, line), most + 1))
-        most -= len(cells)
+        most -= _count(page, [word for word, _ in cells])
         if row := list(_split_text(page, cells)):
             rows.append(row)
         start += len(text)

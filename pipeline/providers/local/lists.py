@@ -21,6 +21,8 @@ _LONGEST = 2000
 _TELLING = frozenset(("email", "url", "phone", "iban", "doi", "vat"))
 _LABEL = re.compile(r"(?P<label>[^:]{2,80}):\s*(?P<rest>.*)$", re.DOTALL)
 _WORD = re.compile(r"\S+")
+#: With a country's or an area's sign.
+_DIALLED = re.compile(r"\+\d|00\d|\(0?\d{2,4}\) ?\d")
 _BULLET = re.compile(r"^(?:[•●▪◦‣*\-–—✓✔]|\(?\d{1,2}[.)]|[a-z][.)])\s+")
 
 
@@ -79,9 +81,19 @@ def _items(ask: Ask, layout: Layout, spans: Spans, head: Head, matcher: Matcher)
             yield from claims_of(ask, name, 0.8)
     elif ask.kind in _TELLING and not ask.role:
         for span in spans.of(ask.kind):
-            yield from claims_of(ask, span, 0.7)
+            if ask.kind != "phone" or _is_phone(span):
+                yield from claims_of(ask, span, 0.7)
     else:
         yield from _labelled(ask, layout, spans, matcher)
+
+
+def _is_phone(span: Span) -> bool:
+    """Whether a row of digits says itself that it is a phone number: years and pages look like some."""
+    segment = span.segment
+    before = segment.text[: span.start - segment.start]
+    labels = [before, *([segment.left.text] if segment.left is not None and not before else [])]
+    told = any("phone" in unit.concepts for text in labels for unit in lexicon().read(text[-40:]))
+    return told or _DIALLED.match(span.text) is not None
 
 
 def _labelled(ask: Ask, layout: Layout, spans: Spans, matcher: Matcher) -> Iterator[Claim]:

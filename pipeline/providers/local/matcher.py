@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.providers.local.asks import FROM_MEANING, Ask, Units
-from pipeline.providers.local.words import Lexicon, Unit, alike, tokens, weigh
+from pipeline.providers.local.words import VAGUE, Lexicon, Unit, alike, tokens, weigh
 
 #: Only this many words before a value are read as its label.
 _MOST_WORDS = 8
@@ -24,7 +24,7 @@ _BORDER = re.compile(
 )
 _GROUPS = {
     **dict.fromkeys(("money", "number", "percent", "year"), "number"),
-    **dict.fromkeys(("date", "datetime", "time"), "date"),
+    **dict.fromkeys(("date", "datetime", "time", "zoned_time"), "date"),
 }
 
 
@@ -63,15 +63,30 @@ class Matcher:
     def __init__(self, asks: Sequence[Ask], lexicon: Lexicon, scope: str = "") -> None:
         self._lexicon = lexicon
         asked = {ask.meaning for ask in asks}
-        self._owners = [_Owner(ask, _group(ask.kind), _phrases(ask.phrases)) for ask in asks]
+        also = {m.name: m.also for m in lexicon.meanings if m.also and m.also not in asked}
+        lent = {m.name: _phrases(m.labels, FROM_MEANING * VAGUE) for m in lexicon.meanings}
+        self._owners = [
+            _Owner(
+                ask,
+                _group(ask.kind),
+                _phrases(ask.phrases) + lent.get(also.get(ask.meaning, ""), ()),
+            )
+            for ask in asks
+        ]
+        asked |= {also[name] for name in asked if name in also}
         self._owners += [
             _Owner(None, _group(meaning.kind), _phrases(meaning.labels, FROM_MEANING))
             for meaning in lexicon.meanings
             if meaning.name not in asked
             and (meaning.scope in {"", scope} or (meaning.scope == "whole" and not scope))
         ]
+        self._amounts = {
+            meaning.name: _Owner(None, "number", _phrases(meaning.labels, FROM_MEANING))
+            for meaning in lexicon.meanings
+            if meaning.kind == "money" and meaning.scope != "row"
+        }
         self._totals = [
-            _Owner(None, "number", _phrases(meaning.labels, FROM_MEANING))
+            self._amounts[meaning.name]
             for meaning in lexicon.meanings
             if meaning.kind == "money" and meaning.scope == "whole"
         ]
@@ -100,11 +115,29 @@ class Matcher:
             self._owners[n].ask is not None for key in keys for n in self._index.get(key, ())
         )
 
+    def says(self, label: str) -> float:
+        """How well a label names anything that is known, asked for or not."""
+        units = self._lexicon.units(tokens(label[-_LONGEST_LABEL:])[-_MOST_WORDS:])
+        windows = list(_windows(units))
+        numbers = {
+            n for unit in units for key in _label_keys(unit) for n in self._index.get(key, ())
+        }
+        return max((_strength(self._owners[n], windows) for n in numbers), default=0.0)
+
     def total(self, label: str) -> float:
         """How well a label names an amount of the whole document, asked for or not."""
         units = self._lexicon.units(tokens(label[-_LONGEST_LABEL:])[-_MOST_WORDS:])
         windows = list(_windows(units))
         return max((_strength(owner, windows) for owner in self._totals), default=0.0)
+
+    def amounts(self, label: str) -> Iterator[tuple[str, float]]:
+        """The meanings of amounts that a label names, asked for or not, each with how well."""
+        windows = list(
+            _windows(self._lexicon.units(tokens(label[-_LONGEST_LABEL:])[-_MOST_WORDS:]))
+        )
+        for name, owner in self._amounts.items():
+            if strength := _strength(owner, windows):
+                yield name, strength
 
     def _match(self, units: Units) -> dict[Ask, float]:
         numbers = {

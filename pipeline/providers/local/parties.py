@@ -6,27 +6,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from pipeline.providers.local import letterhead
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.claims import Claim, claims_of
 from pipeline.providers.local.layout import Layout, Segment
-from pipeline.providers.local.postal import Block, blocks, is_address, span_of
+from pipeline.providers.local.postal import Block, blocks, is_address, name_in, span_of
 from pipeline.providers.local.spans import Span, Spans
 from pipeline.providers.local.words import Lexicon, lexicon
 
 #: Worth of a name or address that stands under its party's heading, under a later one of the same
 #: party, in a letterhead, elsewhere.
 _HEADED, _MENTIONED, _GUESSED, _ONLY = 0.9, 0.75, 0.66, 0.6
+#: Worth of a part of the address at the head of a till receipt.
+_OF_HEAD = 0.91
 _NAMES = frozenset(("organisation", "party", "person"))
 _PARTS = frozenset(("street", "postcode", "city", "country", "address"))
 _CONTACTS = frozenset(("vat", "email", "phone", "url", "iban"))
 #: Kinds that every party of a document may have a value of.
 OWNED = _NAMES | _PARTS | _CONTACTS
+#: What other numbers of a party are called.
+_NUMBERED = frozenset(("vat", "tax", "id", "register", "account", "iban", "routing"))
 _HEADING = re.compile(r"(?P<label>[^:\d]{2,40}?)\s*(?::\s*(?P<rest>\S.*)?)?$", re.DOTALL)
 #: Words that a party's heading may have beside the party.
 _BESIDE = frozenset(("address", "name", "company", "delivery", "invoice", "own", "first", "person"))
 _PAIR = re.compile(r"[^:]{2,40}:\s*\S")
 #: Who wrote a document and whom it went to have their places on it, whatever they are called.
 _AS = {"sender": "seller", "recipient": "buyer"}
+#: And who they are where nobody is called so.
+_ELSE = {"employer": "seller", "insurer": "seller", "recipient": "receiver"}
 _LONGEST_REGION = 14
 _LONGEST_ADDRESS = 300
 #: A state or region behind the place.
@@ -57,9 +64,16 @@ class Parties:
         for region in self.regions:
             for segment in region.segments:
                 self._roles.setdefault(segment, region.role)
+        self.head = letterhead.read(
+            layout, {*self._roles, *(region.heading for region in self.regions)}
+        )
+        for segment in self.head.segments:
+            self._roles.setdefault(segment, "seller")
         self._hosts = _host_names(layout)
         self.blocks: dict[str, list[tuple[Block, float]]] = {}
-        self._assign(blocks(layout))
+        found = blocks(layout)
+        self.postcodes = {(block.postcode.page, block.postcode.start) for block in found}
+        self._assign(found)
 
     def role_at(self, segment: Segment) -> str:
         """The party in whose region a segment stands, or an empty text."""
@@ -70,6 +84,7 @@ class Parties:
         asks = list(asks)
         for ask in asks:
             role = _AS.get(ask.role, ask.role) or ("seller" if ask.meaning == "issuer" else "")
+            role = self._known(role, ask.role)
             if ask.kind in _NAMES and role and _asks_name(ask):
                 yield from self._names(ask, role)
             elif ask.kind in _PARTS:
@@ -77,19 +92,33 @@ class Parties:
             elif ask.kind in _CONTACTS and role:
                 yield from self._contacts(ask, role)
 
+    def _known(self, role: str, asked: str) -> str:
+        """A role, or the one that stands for it in a document that has nobody in it."""
+        named = role in self.blocks or any(region.role == role for region in self.regions)
+        return role if named else _ELSE.get(asked, role)
+
     def _names(self, ask: Ask, role: str) -> Iterator[Claim]:
         for block, worth in self.blocks.get(role, ()):
-            if block.name is not None:
-                yield from claims_of(ask, block.name, worth)
+            known = role == "seller" and block.name and block.name.segment in self.head.segments
+            if block.name is not None and not known:
+                yield from claims_of(ask, letterhead.without_code(block.name), worth)
         worth = _HEADED - 0.05
         for region in self.regions:
             if region.role == role and region.first is not None:
                 yield from claims_of(ask, region.first, worth)
                 worth = _MENTIONED - 0.05
         if role == "seller":
+            if self.head.name is not None:
+                yield from claims_of(ask, self.head.name, self.head.name_worth)
             yield from self._letterheads(ask)
 
     def _parts(self, ask: Ask, role: str, *, alone: bool) -> Iterator[Claim]:
+        head = self.head.address
+        if ask.kind == "address" and head is not None and role in {"", "seller"}:
+            yield from claims_of(ask, head, self.head.address_worth)
+        own = self.head.parts.get(ask.kind)
+        if own is not None and role in {"", "seller"}:
+            yield from claims_of(ask, own, _OF_HEAD)
         found = self.blocks.get(role, [])
         if not role and alone:
             found = [(block, _ONLY) for block, _ in self.blocks.get("seller", [])[:3]]
@@ -103,6 +132,8 @@ class Parties:
     def _contacts(self, ask: Ask, role: str) -> Iterator[Claim]:
         for span in self._spans.of(ask.kind):
             at = self.role_at(span.segment)
+            if ask.kind == "phone" and _is_labelled_other(span):
+                continue
             if at == role:
                 yield from claims_of(ask, span, 0.8)
             elif role == "seller" and not at:
@@ -126,7 +157,7 @@ class Parties:
             big = min(1.0, max(0.0, segment.size / self._layout.body - 1))
             suffix = _company(segment, lexicon()) is not None
             score = 0.32 + 0.15 * suffix + 0.15 * known + 0.1 * top + 0.1 * big
-            yield from claims_of(ask, name, score)
+            yield from claims_of(ask, letterhead.without_code(name), score)
 
     def _assign(self, found: Sequence[Block]) -> None:
         """Give each block its role: the region's, else sender or recipient by its looks."""
@@ -159,6 +190,16 @@ class Parties:
         return near_top and block.name is not None and _plain(block.name) != sender
 
 
+def _is_labelled_other(span: Span) -> bool:
+    """Whether what stands before digits says that they are no telephone number."""
+    segment = span.segment
+    before = segment.text[: span.start - segment.start]
+    if not before.strip() and segment.left is not None:
+        before = segment.left.text
+    said = {concept for unit in lexicon().read(before[-60:])[-3:] for concept in unit.concepts}
+    return bool(said & _NUMBERED) and not said & {"phone", "fax"}
+
+
 def _host_names(layout: Layout) -> set[str]:
     """The names in the e-mail and web addresses of a document."""
     pages = (page.text for page in layout.pages.values())
@@ -182,7 +223,7 @@ def _regions(layout: Layout, words: Lexicon) -> Iterator[Region]:
             continue
         first = None
         if match["rest"]:
-            first = span_of(segment, match.start("rest"), len(segment.text))
+            first = name_in(span_of(segment, match.start("rest"), len(segment.text)))
             if not _is_name(first.text):
                 continue
         yield Region(role, segment, tuple(_under(segment, layout, words, first)), first)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.providers.local.layout import Layout, Segment
 from pipeline.providers.local.spans import Span
@@ -26,6 +26,11 @@ _ROAD = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"\s*(?:[●•·|;]|\s[-–—]\s|,(?=\s))\s*")
+#: A part with a digit, up to the next separator; a word with digits further on.
+_NUMBERED = re.compile(r"[^●•·|;,\d]{0,40}\d")
+_FURTHER = re.compile(r"[\s,;]+(?=[^\W\d_][^\d]{1,30}\d|(?:IBAN|BIC)\b)")
+#: What a party's name is followed by on its line.
+_DETAILS = frozenset(("iban", "bic", "routing", "account", "vat", "phone", "fax", "email"))
 _LABEL = re.compile(r"^[^:\d]{2,30}:\s*(?=\S)")
 _STREET = re.compile(r"^[^:]{2,40}\d{1,5} ?[a-zA-Z]?$|^\d{1,5}[ ,]+[^\W\d]")
 _ONLY_NAME = re.compile(r"[^\W\d_]")
@@ -66,6 +71,33 @@ def span_of(segment: Segment, start: int, end: int) -> Span:
     kept = text.strip(" ,;·|\t\u00a0")
     start += text.find(kept) if kept else 0
     return Span(segment, segment.start + start, segment.start + start + len(kept), kept, kept)
+
+
+def name_in(span: Span) -> Span:
+    """A party's name without the address, numbers and contacts that follow it on its line.
+
+    It ends at the first separator with digits in the part behind it, and before the label of an
+    account, a telephone and the like.
+    """
+    text = span.text
+    ends = [m.start() for m in _BREAK.finditer(text) if _NUMBERED.match(text, m.end())]
+    words = lexicon()
+    ends += [
+        m.start()
+        for m in _FURTHER.finditer(text)
+        if any(unit.concepts & _DETAILS for unit in words.read(text[m.end() :][:25])[:1])
+    ]
+    end = min((end for end in ends if end), default=len(text))
+    if end == len(text):
+        return span
+    start = span.start - span.segment.start
+    kept = span_of(span.segment, start, start + end)
+    return replace(span, end=kept.end, text=kept.text, value=kept.text)
+
+
+def postal(text: str) -> re.Match[str] | None:
+    """The postcode (`code`) and place (`city`) that a text begins with; the groups are None elsewhere."""
+    return _CODE_FIRST.match(text) or _CODE_LAST.match(text)
 
 
 def blocks(layout: Layout) -> list[Block]:

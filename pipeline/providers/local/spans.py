@@ -1,17 +1,21 @@
 """Spans that can be values: every date, number, code ... of a document, and how it becomes JSON."""
 
 import re
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date
+from datetime import time as clock
 from decimal import Decimal
 from typing import Any
 
 from pipeline import values
+from pipeline.providers.local import kinds
 from pipeline.providers.local.asks import Ask
 from pipeline.providers.local.layout import Layout, Segment
+from pipeline.providers.local.words import lexicon
 from pipeline.values import Found
 
 #: Longer runs without a blank are no value of any kind.
@@ -26,18 +30,33 @@ _STATED_FORM = re.compile(
 _NUMERIC_DATE = re.compile(r"(\d{1,2})\D{1,3}(\d{1,2})\D{1,3}\d{2,4}")
 _CLOCK = re.compile(r"hh:mm|24.?hour", re.IGNORECASE)
 _YEAR = re.compile(r"(?<![\w.,/])(?:19|20)\d\d(?![\w%]|[.,/]\d)")
-#: RFC 3339: nothing less is a JSON Schema date-time, and a zone that isn't printed is not made up.
-_INSTANT = re.compile(r"(?<!\d)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+#: RFC 3339: nothing less is a JSON Schema date-time or time, and a zone that isn't printed is not made up.
+_ZONED = re.compile(r"(?:Z|[+-]\d\d:\d\d)$")
+#: Seconds for the patterns of a schema, on one document.
+_PATIENCE = 2.0
 _CODE = re.compile(r"(?<![\w/.\-])[#(]?(?P<code>[^\W_][\w./\-]{0,58}[^\W_]|\d)(?![\w])")
 #: A cell that is one code with blanks: `K 900`, `DE 232 446 240`.
 _CODES = re.compile(r"(?:[A-Z]{1,4}|(?=\S*\d)[\w./\-]+)(?: (?=\S*\d)[\w./\-]+){1,5}")
 _LONGEST_CODE = 40
+#: Digits of an amount that is printed without groups, decimals and currency.
+_LONGEST_WHOLE = 6
+#: One number in groups of digits, as tax offices print theirs: `839 2018 33`.
+_GROUPS = re.compile(r"(?<![\w.,/\-])\d{2,4}(?: \d{2,4}){2,5}(?![\w.,/\-]| \d)")
+_JOINED_LEFT, _JOINED_RIGHT = re.compile(r"\w[-/]$"), re.compile(r"[-/]\w")
+#: A letter for a digit (`S.60`): what is left is no number that stands there.
+_BROKEN = re.compile(r"(?<![^\W\d_])[^\W\d_][.,]$")
 _ENGLISH = re.compile(r"\b(?:the|and|of|for|with|from|is|are|to)\b", re.IGNORECASE)
 _AMERICAN = re.compile(r"(?:\bU\.?S\.?(?:A\.?|D)?\b|United States|\$|,? [A-Z]{2} \d{5}\b)")
+#: The states of the United States with a ZIP code (USPS, Publication 28).
+_ZIP_CODE = re.compile(
+    r", ?(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT"
+    r"|V[AT]|W[AIVY]) \d{5}(?:-\d{4})?(?!\d)"
+)
 #: Kinds whose spans are not read as another kind, too.
 _WITHOUT = {
     "number": ("date", "email", "url", "doi", "iban", "vat"),
     "identifier": ("date", "email", "url"),
+    "phone": ("date",),
 }
 
 
@@ -74,6 +93,7 @@ class Spans:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._found: dict[str, list[Span]] = {}
+        self._patience = _PATIENCE
         texts = [page.text for page in layout.pages.values()]
         self.decimal = _decimal_sign(texts)
         self.day_first = _day_first(texts)
@@ -101,28 +121,45 @@ class Spans:
         if kind in {"money", "number", "date"} and not any(char.isdigit() for char in text):
             return
         if kind in {"money", "number"}:
-            for found in values.find_numbers(text, decimal=self.decimal):
-                yield _span(segment, found)
-        elif kind == "date":
+            numbers = values.find_numbers(text, decimal=self.decimal)
+            yield from (_span(segment, f) for f in numbers if not _BROKEN.search(text[: f.start]))
+        elif kind in {"date", "datetime"}:
             day_first, known = self.day_first
-            for day in values.find_dates(text, day_first=day_first):
+            finder = values.find_dates if kind == "date" else values.find_instants
+            for day in finder(text, day_first=day_first):
                 yield _span(segment, day, sure=1.0 if known or len(day.readings) == 1 else 0.7)
         elif kind == "identifier":
             yield from _codes(segment)
-        elif finder := _FINDERS.get(kind):
-            for one in finder(text):
-                if kind != "currency" or _apart(text, one):
-                    yield _span(segment, one)
+        else:
+            coded = kind.startswith("^")
+            ones = self._coded(kind, text) if coded else _FINDERS.get(kind, _none)(text)
+            yield from (
+                _span(segment, one) for one in ones if kind != "currency" or _apart(text, one)
+            )
+
+    def _coded(self, pattern: str, text: str) -> list[Found[str]]:
+        """What a schema's pattern finds, while there is time left for patterns."""
+        if self._patience <= 0:
+            return []
+        # By processor time: what is found must not depend on how busy the machine is.
+        begun = time.thread_time()
+        found = list(kinds.find(pattern, text))
+        self._patience -= time.thread_time() - begun
+        return found
 
     def _sure_amount(self, found: Span) -> float:
         """How likely a number is an amount by its looks: amounts have decimals or a currency."""
         if found.text[:1] == "0" and found.text[1:2].isdigit():
             return 0.3  # a code
+        if not _DECIMALS.search(found.text) and _in_chain(found):
+            return 0.3
         sign = _DECIMALS.search(found.text)
         if sign and self.decimal and sign[1] != self.decimal:
             return 0.5
         if found.currency or sign:
             return 1.0 if found.currency else 0.97
+        if len(found.text) > _LONGEST_WHOLE and found.text.isdecimal():
+            return 0.3  # a number of something: amounts of this size have groups
         return 0.75 if 1 < len(found.text) < 9 else 0.6
 
     def _taken(self, kinds: Iterable[str]) -> dict[int, list[tuple[int, int]]]:
@@ -147,18 +184,19 @@ def _span(segment: Segment, found: Found[Any], sure: float = 1.0) -> Span:
     )
 
 
-def _instants(text: str) -> Iterator[Found[str]]:
-    for match in _INSTANT.finditer(text):
-        yield Found(match.group(), *match.span(), match.group(), frozenset({match.group()}))
-
-
 def _codes(segment: Segment) -> Iterator[Span]:
     """Words with a digit in them; amounts are unlikely codes, percentages none."""
     if len(segment) <= _LONGEST_CODE and _CODES.fullmatch(segment.text):
         yield Span(segment, segment.start, segment.end, segment.text, segment.text)
         return
+    groups = [match.span() for match in _GROUPS.finditer(segment.text)]
+    for start, end in groups:
+        code = segment.text[start:end]
+        yield Span(segment, segment.start + start, segment.start + end, code, code)
     for match in _CODE.finditer(segment.text):
         code = match["code"]
+        if _within(match.start("code"), groups):
+            continue
         percent = segment.text[match.end("code") :][:3].lstrip()[:1] == "%"
         if percent or len(code) > _LONGEST_WORD or not any(char.isdigit() for char in code):
             continue
@@ -168,15 +206,24 @@ def _codes(segment: Segment) -> Iterator[Span]:
         yield Span(segment, start, start + len(code), code, code, sure)
 
 
+def _within(place: int, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
 def _years(text: str) -> Iterator[Found[Decimal]]:
     for match in _YEAR.finditer(text):
         value = Decimal(match.group())
         yield Found(value, match.start(), match.end(), match.group(), frozenset({value}))
 
 
+def _none(text: str) -> Iterable[Found[Any]]:
+    return ()
+
+
 _FINDERS: dict[str, Callable[[str], Iterable[Found[Any]]]] = {
-    "datetime": _instants,
+    "duration": values.find_durations,
     "time": values.find_times,
+    "zoned_time": values.find_zoned_times,
     "percent": values.find_percentages,
     "currency": values.find_currencies,
     "email": values.find_emails,
@@ -189,6 +236,14 @@ _FINDERS: dict[str, Callable[[str], Iterable[Found[Any]]]] = {
 }
 
 
+def _in_chain(found: Span) -> bool:
+    """Whether a number is joined to another by a hyphen or stroke: 2024-117."""
+    text, at = found.segment.text, found.start - found.segment.start
+    behind = text[at + len(found.text) :][:2]
+    before = text[max(0, at - 2) : at]
+    return bool(_JOINED_LEFT.search(before) or _JOINED_RIGHT.match(behind))
+
+
 def _overlaps(places: Iterable[tuple[int, int]], start: int, end: int) -> bool:
     """Whether a span shares characters with one of the sorted places, none of which is very long."""
     ordered = list(places) if not isinstance(places, list) else places
@@ -197,8 +252,10 @@ def _overlaps(places: Iterable[tuple[int, int]], start: int, end: int) -> bool:
 
 
 def _apart(text: str, found: Found[Any]) -> bool:
-    """Whether a currency is no part of a code (`HELADEF1GEL`)."""
+    """Whether a currency is no part of a code (`HELADEF1GEL`) or of a company's name (`Sdn Bhd`)."""
     around = text[max(0, found.start - 1) : found.start] + text[found.end : found.end + 1]
+    if found.text.isalpha() and lexicon().is_company(found.text):
+        return text[found.end :].lstrip()[:1].isdigit()
     return not found.text.isalpha() or not any(char.isdigit() for char in around)
 
 
@@ -223,6 +280,8 @@ def _day_first(texts: list[str]) -> tuple[bool, bool]:
     if votes or stated:
         return (votes or stated) > 0, True
     head = " ".join(texts)[:20_000]
+    if _ZIP_CODE.search(head):
+        return False, False
     words = max(1, len(head.split()))
     english = len(_ENGLISH.findall(head)) / words > 0.05
     return not (english and _AMERICAN.search(head)), False
@@ -257,14 +316,23 @@ def _text(ask: Ask, value: Any, text: str) -> str | None:
     told = str(ask.node.schema.get("description") or "")
     if isinstance(value, date):
         return value.isoformat() if ask.iso else printed
-    if isinstance(value, time):
-        if ask.node.schema.get("format") == "time":
-            return None  # RFC 3339 wants a zone, and none is printed
-        clock = "%H:%M:%S" if value.second else "%H:%M"
-        return value.strftime(clock) if _CLOCK.search(told) else printed
+    if ask.kind in {"datetime", "zoned_time"}:
+        return _zoned(ask, value, printed)
+    if ask.kind == "duration" and ask.node.schema.get("format") == "duration":
+        return str(value) or None
+    if isinstance(value, clock):
+        shape = "%H:%M:%S" if value.second else "%H:%M"
+        return value.strftime(shape) if _CLOCK.search(told) else printed
     if ask.kind in {"currency", "email", "url", "doi"}:
         return str(value)
     return printed
+
+
+def _zoned(ask: Ask, value: Any, printed: str) -> str | None:
+    """A moment as printed, or in its normal form, which has the zone that a JSON Schema format wants."""
+    if ask.node.schema.get("format") in {"date-time", "time"}:
+        return str(value) if _ZONED.search(str(value)) else None
+    return str(value) if ask.iso and isinstance(value, str) else printed
 
 
 def _allowed(value: Any, schema: Mapping[str, Any]) -> bool:

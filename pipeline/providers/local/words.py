@@ -7,7 +7,7 @@ Because schemas' names are read the same way, one phrase covers all languages.
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ _LETTERS = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae", "ø": "o", "ł": "
 _LONGEST_WORD = 40
 #: Two words that mean the same in one of their meanings: `USt.` is a tax, not any tax.
 _PARTLY = 0.96
-_VAGUE = 0.85
+VAGUE = 0.85
 _GENERAL = 0.5
 
 
@@ -41,7 +41,8 @@ class Unit:
 class Meaning:
     """Something that a field may mean: its kind, how schemas name it, how documents do.
 
-    Labels have their worth (0..1). `scope` is `row` for what only the rows of a table have.
+    Labels have their worth (0..1). `scope` is `row` for what only the rows of a table have; `also`
+    is the meaning whose labels it takes where that one isn't asked for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Meaning:
     scope: str
     fields: tuple[tuple[Unit, ...], ...]
     labels: tuple[tuple[tuple[Unit, ...], float], ...]
+    also: str = ""
 
 
 def plain(text: str) -> str:
@@ -85,16 +87,28 @@ class Lexicon:
         self.kinds: dict[str, str] = {
             c: kind for kind, words in data["kinds"].items() for c in _listed(words)
         }
-        suffixes = sorted(_listed(data["organisations"]["suffixes"]), key=len, reverse=True)
+        self.furniture = frozenset(plain(word) for word in _listed(data["forms"]["furniture"]))
+        self.forms = frozenset(plain(word) for word in _listed(data["forms"]["called"]))
+        listed = _listed(data["organisations"]["suffixes"])
+        capitals = [suffix.upper() for suffix in listed if len(suffix) > 2]
+        suffixes = sorted({*listed, *capitals}, key=lambda suffix: (-len(suffix), suffix))
         self._company = re.compile(
             rf"(?:^|[\s,&.])(?:{'|'.join(map(re.escape, suffixes))})(?=$|[\s,.)])"
         )
         self._countries = frozenset(plain(name) for name in _listed(data["countries"]["names"]))
+        self._payments = re.compile(
+            rf"\b(?:{'|'.join(sorted(map(re.escape, map(plain, _listed(data['payments']['words']))), key=len, reverse=True))})\b"
+        )
         self.answers = {
             plain(word): said == "yes"
             for said, words in data["answers"].items()
             for word in _listed(words)
         }
+        streets = [plain(word) for word in _listed(data["addresses"]["streets"])]
+        self._streets = frozenset(word for word in streets if not word.startswith("-"))
+        self._street_ends = tuple(word[1:] for word in streets if word.startswith("-"))
+        self.bases = frozenset(_listed(data["bases"]["words"]))
+        self._choices = [_listed(words) for words in data["choices"].values()]
         self._words: dict[str, tuple[frozenset[str], ...]] = {}
         self._phrases: dict[tuple[str, ...], tuple[frozenset[str], ...]] = {}
         for concept, words in data["words"].items():
@@ -114,6 +128,7 @@ class Lexicon:
                 m.get("scope", ""),
                 self._all(m["fields"]),
                 self._labels(m["labels"]),
+                m.get("also", ""),
             )
             for name, m in data["meanings"].items()
         )
@@ -122,9 +137,18 @@ class Lexicon:
         """Whether a text holds the legal form of a company or the like (`GmbH`, `Inc.`)."""
         return self._company.search(text) is not None
 
+    def is_payment(self, text: str) -> bool:
+        """Whether a text names a way of paying (`Visa`, `Überweisung`)."""
+        return self._payments.search(plain(text)) is not None
+
     def is_country(self, text: str) -> bool:
         """Whether a text is the name of a country."""
         return plain(text.strip(" .,")) in self._countries
+
+    def is_street(self, text: str) -> bool:
+        """Whether a text holds a word that streets and places have in their names."""
+        found = tokens(text)
+        return any(word in self._streets or word.endswith(self._street_ends) for word in found)
 
     def _learn(self, concept: str, entry: str) -> None:
         words, *more = entry.split("+")
@@ -147,9 +171,15 @@ class Lexicon:
     def _labels(self, phrases: str) -> tuple[tuple[tuple[Unit, ...], float], ...]:
         """Phrases with their worth: `~` marks those that other things are called, too."""
         return tuple(
-            (self.read(phrase), _VAGUE if phrase.startswith("~") else 1.0)
+            (self.read(phrase), VAGUE if phrase.startswith("~") else 1.0)
             for phrase in _listed(phrases)
         )
+
+    def same_choice(self, option: str) -> Iterator[str]:
+        """What a choice on a form is called besides, in all languages."""
+        for words in self._choices:
+            if any(plain(word) == plain(option) for word in words):
+                yield from words
 
     def read(self, text: str) -> tuple[Unit, ...]:
         """The units of a label or a phrase, filling words left out."""
