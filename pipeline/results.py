@@ -1,17 +1,20 @@
-"""What comes out: Evidence, Finding, Attempt, Coverage and Result, and their JSON.
+"""What comes out: Evidence, Finding, Attempt, Coverage and Result, their JSON, and the summary beside them.
 
 The shapes are a contract: README.md, "What lies in the output folder". Readers ignore
 keys that they don't know.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as default
 from decimal import Decimal
 from functools import reduce
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pipeline.document import Box
+from pipeline.errors import UsageError
 
 Status = Literal[
     "valid",
@@ -209,6 +212,24 @@ class Result:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a Result: {error}") from error
+
+
+def read_summary(output: Path) -> dict[str, Any]:
+    """The run.json of an output folder.
+
+    Raises:
+        UsageError: it is missing or not JSON.
+
+    """
+    try:
+        told = json.loads((output / "run.json").read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{output}: no run.json here; name the output folder of a run") from None
+    except ValueError as error:
+        raise UsageError(f"{output}/run.json: {error}") from error
+    if not isinstance(told, dict):
+        raise UsageError(f"{output}/run.json: not a summary of a run; run again to make it anew")
+    return told
 
 
 def leaves(data: Any, pointer: str = "") -> list[tuple[str, Any]]:

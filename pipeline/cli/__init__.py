@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "status": ("pipeline.cli.status", "Say what lies in an output folder, and what to type next."),
     "validate": ("pipeline.cli.validate", "Judge outputs again; no key, no network."),
+    "eval": ("pipeline.cli.eval", "Score an output against gold data; gates for CI."),
     "schema": ("pipeline.cli.schema", "Show what is sent of a schema."),
     "config": ("pipeline.cli.config", "Show every setting and where it came from."),
     "models": ("pipeline.cli.models", "List the models that are known, with limits and prices."),

@@ -19,7 +19,7 @@ from pipeline.cli import EPILOG, common, option, output_of
 @click.pass_context
 def command(ctx: click.Context, folder: Path | None, state: Path | None) -> int:
     """Say what the last run over DIR (else the pipeline file's output, else out) came to, and what to type next."""
-    from pipeline.checking import read_summary
+    from pipeline.results import read_summary
     from pipeline.writers import dump
 
     output = output_of(ctx)

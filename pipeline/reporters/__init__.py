@@ -1,4 +1,4 @@
-"""Findings of many files as text or JSON: what `fieldsift validate` prints."""
+"""Findings of many files as text or JSON: what `fieldsift validate` prints; scores.py is what `eval` prints."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -70,7 +70,7 @@ def as_text(checked: Sequence[Checked]) -> str:
     told = summary(checked)
     last = f"{told['valid']} valid, {told['invalid']} invalid of {told['files']}; {told['warnings']} warnings"
     if told["evidence_not_checked"]:
-        last += f"; evidence: not checked in {told['evidence_not_checked']} (their documents are not there: --sources DIR)"
+        last += f"; evidence: not checked in {told['evidence_not_checked']} (their documents, or the words of their scans, are not there: --sources DIR)"
     return "\n".join([*lines, last])
 
 
