@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 from pipeline.checking import check_path, read_results
 from pipeline.config import Call, Plan, cache_folder, need_output, plan, read_file
 from pipeline.errors import FieldsiftError, NoInput, NotRecorded, SetupError, StateError, UsageError
-from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies
+from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies, Words
 from pipeline.limits import dollars
 from pipeline.reporters import Checked
 from pipeline.results import CONTINUES, DONE, Result
@@ -238,9 +238,11 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
     """
     with contextlib.ExitStack() as stack:
         ledger, replies = _open_stores(decided, where, stack)
+        words = Words(None if where.in_memory else where.state or _state_folder(decided))
+        stack.callback(words.close)
         if where.replay or REPLAYING.get():
             options = replace(options, offline=True)
-        runner = Runner(decided, ledger, replies, options=options)
+        runner = Runner(decided, ledger, replies, words=words, options=options)
         started = datetime.now(UTC)
         try:
             if decided.output:

@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.document import Document
 from pipeline.errors import LoadError, NoInput, UsageError
+from pipeline.eyes import Eyes
 from pipeline.grounding import ground
 from pipeline.judge import judge
+from pipeline.ledger import Words
 from pipeline.loaders import Loaders
 from pipeline.providers import Hint
 from pipeline.reporters import Checked
-from pipeline.results import DONE, Evidence, Finding, Result, leaves
+from pipeline.results import DONE, Evidence, Finding, Result, leaves, read_summary
 from pipeline.schema import Schema
 from pipeline.sources import named_file, real_name
 from pipeline.stages import Stage
@@ -43,24 +46,6 @@ def read_results(output: Path) -> Iterator[Result]:
         raise UsageError(
             f"{output}: no results.jsonl here; name the output folder of a run"
         ) from None
-
-
-def read_summary(output: Path) -> dict[str, Any]:
-    """The run.json of an output folder.
-
-    Raises:
-        UsageError: it is missing or not JSON.
-
-    """
-    try:
-        told = json.loads((output / "run.json").read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{output}: no run.json here; name the output folder of a run") from None
-    except ValueError as error:
-        raise UsageError(f"{output}/run.json: {error}") from error
-    if not isinstance(told, dict):
-        raise UsageError(f"{output}/run.json: not a summary of a run; run again to make it anew")
-    return told
 
 
 async def check_path(
@@ -129,20 +114,23 @@ async def _check_output(
     roots = [documents] if documents else [Path(text) for text in told.get("inputs", ())]
     if not documents and "working_folder" in told:  # where patterns were looked for
         roots.append(Path(told["working_folder"]))
-    loaders = Loaders(1)
+    state = output / ".fieldsift"
+    words = Words(state if os.access(state, os.W_OK) else None)
+    reader = _Reader(roots, Loaders(1), Eyes(words, 1))
     try:
         for result in read_results(output):
-            yield await _check_result(result, output, stages, roots, loaders)
+            yield await _check_result(result, output, stages, reader)
     finally:
-        await loaders.aclose()
+        await reader.loaders.aclose()
+        await reader.eyes.aclose()
+        words.close()
 
 
 async def _check_result(
     result: Result,
     output: Path,
     stages: Mapping[str, Stage],
-    roots: list[Path],
-    loaders: Loaders,
+    reader: "_Reader",
 ) -> Checked:
     name = result.document.path
     if result.status in DONE and result.status != "valid":
@@ -167,7 +155,7 @@ async def _check_result(
     if not same:
         told = "the data file is not what the run wrote: results.jsonl holds something else"
         earlier.append(Finding("changed", "", told, "warning"))
-    document = await _document(result, roots, loaders)
+    document = await reader.document(result)
     if document is None:
         evidence = result.evidence if same else ()
         found = [*earlier, *judge(stage, data, None, evidence)]
@@ -192,17 +180,30 @@ def _hint(evidence: Evidence) -> Hint:
     )
 
 
-async def _document(result: Result, roots: list[Path], loaders: Loaders) -> Document | None:
-    """The document itself, if it still lies where it was read and is still the same."""
-    name = result.document.path
-    for root in roots:
-        real = Path(real_name(name))
-        places = [root / real, root.parent / real] if root.is_dir() else [root]
-        for place in places:
-            try:
-                content = named_file(str(place)).read()
-                if hashlib.sha256(content).hexdigest() == result.document.sha256:
-                    return await loaders.load(name, content)
-            except LoadError:
-                continue
-    return None
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Where documents were, and what reads them."""
+
+    roots: Sequence[Path]
+    loaders: Loaders
+    eyes: Eyes
+
+    async def document(self, result: Result) -> Document | None:
+        """The document itself, if it still lies where it was read and is still the same.
+
+        None also where words of its pages were recognised, and can't be here.
+        """
+        name = result.document.path
+        for root in self.roots:
+            real = Path(real_name(name))
+            places = [root / real, root.parent / real] if root.is_dir() else [root]
+            for place in places:
+                try:
+                    content = named_file(str(place)).read()
+                    if hashlib.sha256(content).hexdigest() == result.document.sha256:
+                        document = await self.loaders.load(name, content)
+                        seen = await self.eyes.look(document, content)
+                        return None if seen.trouble else seen.document
+                except LoadError:
+                    continue
+        return None

@@ -15,12 +15,16 @@ FieldKind = Literal["text", "check", "choice"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A run without blanks on a page: `text == page.text[start:end]`; `size` is its height in points."""
+    """A run without blanks on a page: `text == page.text[start:end]`; `size` is its height in points.
+
+    `confidence` is the recogniser's, 0..1; 1 for the text of the file itself.
+    """
 
     start: int
     end: int
     box: Box
     size: float = 0.0
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,13 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: `number` counts from 1; `width` and `height` are points (0 where a page has no size)."""
+    """One page: `number` counts from 1; `width` and `height` are points (0 where a page has no size).
+
+    Where the words were recognised on its picture (OCR), `reader` is the tool with its version, and
+    `turn` says by how many degrees the page has to be turned clockwise for its lines to run level,
+    from left to right (-180 < turn <= 180). Boxes are of the page as it is, not as it should be.
+    `scanned` says that a picture covers the page and its text is no more than a stamp on it.
+    """
 
     number: int
     text: str
@@ -51,6 +61,14 @@ class Page:
     fields: tuple[FormField, ...] = ()
     width: float = 0.0
     height: float = 0.0
+    reader: str = ""
+    turn: float = 0.0
+    scanned: bool = False
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether what stands on the page is not known as words: they would have to be recognised."""
+        return not self.reader and (self.scanned or not self.has_text)
 
     @property
     def has_text(self) -> bool:

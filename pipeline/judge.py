@@ -31,6 +31,7 @@ _OWN_RULES = frozenset(
         "empty",
         "document",
         "page_not_read",
+        "no_words",
         "no_data",
         "no_schema",
         "not_json",

@@ -39,6 +39,7 @@ def request(
         ),
         document=document,
         target=stage.schema,
+        least=stage.min_confidence,
     )
 
 

@@ -29,11 +29,12 @@ from pipeline.errors import (
     Stopped,
     UsageError,
 )
-from pipeline.ledger import Ledger, Line, Pass, Replies
+from pipeline.eyes import Eyes, Seen, coverage, needs_ocr, notes, readable
+from pipeline.ledger import Ledger, Line, Pass, Replies, Words
 from pipeline.limits import Gate, Purse, refuse_unpriced
 from pipeline.loaders import Loaders, sniff
-from pipeline.providers import Provider, Reply, open_provider
-from pipeline.results import CONTINUES, DONE, Coverage, DocumentRef, Finding, Result
+from pipeline.providers import Provider, open_provider
+from pipeline.results import CONTINUES, DONE, Coverage, DocumentRef, Result
 from pipeline.sources import Source
 from pipeline.stages import Stage
 from pipeline.writers import data_file, dump, remove_data, write_data
@@ -46,10 +47,6 @@ RETRIES = ("failed", "invalid", "refused", "truncated", "unreadable")
 GRACE = 10.0
 #: Output tokens of a model that the catalogue doesn't know.
 _MOST_OUTPUT = 65_536
-_NEEDS_OCR = (
-    "no page has text, and the local engine of this release can't read pictures; "
-    "a model that sees can: -m gemini-3.1-flash-lite"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,13 @@ class Runner:
     """
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, replies: Replies, *, options: Options | None = None
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        replies: Replies,
+        *,
+        words: Words | None = None,
+        options: Options | None = None,
     ) -> None:
         """Nothing is opened or sent yet.
 
@@ -119,6 +122,8 @@ class Runner:
         # Documents wait for answers, or for the disk: several at a time keep both busy.
         self.jobs = plan.jobs or 8
         self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
+        self.eyes = Eyes(words or Words(None), self.jobs)
+        self._all_blind = not any(each.reads_images for each in self.providers.values())
         self._gates: dict[str, Gate] = {}
         self.asker = Asker(replies, offline=self.options.offline)
         self._run = Pass(0, 0)
@@ -165,6 +170,7 @@ class Runner:
     async def aclose(self) -> None:
         """End the child processes and close the connections."""
         await self.loaders.aclose()
+        await self.eyes.aclose()
         for provider in self.providers.values():
             await provider.aclose()
 
@@ -210,15 +216,10 @@ class Runner:
 
         """
         first = list(itertools.islice(sources, PREFLIGHT))
-        if not self.options.skip_unreadable and not any(
-            p.reads_images for p in self.providers.values()
-        ):
+        if self.eyes.missing and self._all_blind and not self.options.skip_unreadable:
             for source in first:
                 if not self._finished(source) and _is_picture(source):
-                    raise SetupError(
-                        f"needs_ocr: {source.path} is a picture, and the local engine of this release reads only text. "
-                        f"Use a model that sees (-m gemini-3.1-flash-lite), or go on without pictures: --skip-unreadable"
-                    )
+                    raise needs_ocr(source.path)
         return itertools.chain(first, sources)
 
     async def _work(self, stream: Iterator[Source], results: "asyncio.Queue[Result]") -> None:
@@ -227,8 +228,9 @@ class Runner:
             if source is None:
                 return
             self.tally.sources += 1
+            early = self.tally.sources <= PREFLIGHT
             try:
-                async for result in self.process(source):
+                async for result in self.process(source, early=early):
                     await results.put(result)
                     if self.options.fail_fast and result.status not in DONE:
                         self._stop.set()
@@ -240,12 +242,20 @@ class Runner:
 
     # one document -------------------------------------------------------------------------
 
-    async def process(self, source: Source) -> AsyncIterator[Result]:
-        """One input through all stages: its Results, after their files and lines are committed."""
+    async def process(self, source: Source, *, early: bool = False) -> AsyncIterator[Result]:
+        """One input through all stages: its Results, after their files and lines are committed.
+
+        Raises:
+            SetupError: the run can't go on; or it is `early` in the run, nobody said that it may be
+                passed over, and reading it takes an extra that is not installed.
+
+        """
         if self._finished(source):
             self.tally.unchanged += 1
             return
         results = [result async for result in self._walk(source)]
+        if early and results[0].reason == "needs_ocr" and not self.options.skip_unreadable:
+            raise needs_ocr(source.path)
         await self._commit(source, results)
         for result in results:
             yield result
@@ -268,15 +278,25 @@ class Runner:
         try:
             content = await asyncio.to_thread(source.read)
             document = await self.loaders.load(source.path, content)
-            self._check_readable(document)
         except LoadError as error:
             yield _unreadable(source, error)
             return
-        self.tally.pages += document.page_count
-        for stage in self.plan.stages:
-            yield await self._stage(stage, document)
+        # A model that sees answers while we look for the words that prove its answer.
+        looking = asyncio.ensure_future(self.eyes.look(document, content))
+        try:
+            if self._all_blind:
+                document = readable(await looking)
+            self.tally.pages += document.page_count
+            for stage in self.plan.stages:
+                yield await self._stage(stage, document, looking)
+        except LoadError as error:
+            yield _unreadable(source, error)
+        finally:
+            looking.cancel()
 
-    async def _stage(self, stage: Stage, document: Document) -> Result:
+    async def _stage(
+        self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
+    ) -> Result:
         gate = self._gates[str(stage.model)]
         empty = Result(
             document=_reference(document),
@@ -286,21 +306,24 @@ class Runner:
             stage_sha256=self._stages[stage.name],
             engine=stage.model,
             coverage=Coverage(pages=document.page_count),
-            findings=_notes(document, gate.provider),
             model_class=stage.schema.model_class,
         )
         try:
-            if not document.has_text and not gate.provider.reads_images:
-                raise LoadError("needs_ocr", _NEEDS_OCR)
+            if not gate.provider.reads_images:
+                document = readable(await looking)
             request = prompts.request(
                 stage, document, gate.provider, gate.endpoint, most_output=_most_output(gate)
             )
             since = self.ledger.since(document.path, stage.name, self._run)
             reply, attempt = await self.asker.ask(gate, request, since=since)
+            seen = (await looking).document
             sent = replace(
-                empty, attempts=(attempt,), coverage=_coverage(document, gate.provider, reply)
+                empty,
+                attempts=(attempt,),
+                coverage=coverage(seen, gate.provider, reply.finish),
+                findings=notes(seen, gate.provider),
             )
-            return await asyncio.to_thread(answered, sent, stage, document, reply)
+            return await asyncio.to_thread(answered, sent, stage, seen, reply)
         except Stopped as stopped:
             self.tally.stopped = self.tally.stopped or stopped
             return without_data(empty, "over_budget", _why(stopped), str(stopped))
@@ -361,14 +384,6 @@ class Runner:
         mark = None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
         await self.ledger.finish(source.path, lines, mark)
 
-    def _check_readable(self, document: Document) -> None:
-        """An engine that reads only text has nothing to read in a picture or a scan."""
-        if document.has_text or any(provider.reads_images for provider in self.providers.values()):
-            return
-        if document.media_type.startswith("text/"):
-            raise LoadError("empty", f"{document.path}: there is no text in it")
-        raise LoadError("needs_ocr", _NEEDS_OCR)
-
     def _not_reached(self, source: Source) -> Result:
         why = str(self.tally.stopped)
         stage = self.plan.stages[0]
@@ -411,31 +426,6 @@ def _reference(document: Document) -> DocumentRef:
     return DocumentRef(
         document.path, document.sha256, document.media_type, document.page_count, document.parent
     )
-
-
-def _unread(document: Document, provider: Provider) -> list[int]:
-    """The pages that a provider can't read: those without text, where it has no eyes."""
-    return (
-        []
-        if provider.reads_images
-        else [page.number for page in document.pages if not page.has_text]
-    )
-
-
-def _notes(document: Document, provider: Provider) -> tuple[Finding, ...]:
-    """What was odd about the document, and which pages are not read: warnings of every Result."""
-    odd = tuple(Finding("document", "", told, "warning") for told in document.warnings)
-    unread = _unread(document, provider)
-    if not unread:
-        return odd
-    pages = ", ".join(map(str, unread[:20])) + (", ..." if len(unread) > 20 else "")
-    told = f"no text on page {pages}: the local engine of this release did not read it"
-    return (*odd, Finding("page_not_read", "", told, "warning"))
-
-
-def _coverage(document: Document, provider: Provider, reply: Reply) -> Coverage:
-    sent = document.page_count - len(_unread(document, provider))
-    return Coverage(document.page_count, sent, sent if reply.finish == "stop" else 0, 1)
 
 
 def _file_of(result: Result) -> Path | None:

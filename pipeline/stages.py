@@ -36,10 +36,11 @@ class Stage:
     `schema` may be given as anything that `Schema.of` takes. `model` is `model`, `provider:model`,
     `local` or `auto`; None takes the run's. `evidence` is `flagged` (a value that is not found is a
     warning) or `required` (an error). Settings that are None are not sent, except
-    `max_output_tokens`, which is then estimated from the schema.
+    `max_output_tokens`, which is then estimated from the schema. A value of which its engine is less
+    sure than `min_confidence` (0..1) is left out; engines that don't tell keep all.
 
     Raises:
-        UsageError: the name is not `[a-z][a-z0-9_-]*`.
+        UsageError: the name is not `[a-z][a-z0-9_-]*`, or a setting is none that there is.
         SchemaError: the schema is not one.
 
     """
@@ -56,6 +57,7 @@ class Stage:
     max_output_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    min_confidence: float = 0.0
 
     if TYPE_CHECKING:
         # Whatever `schema` was given as, it is a Schema afterwards; only the one who gives it may vary.
@@ -79,6 +81,10 @@ class Stage:
         if self.evidence not in {"flagged", "required"}:
             raise UsageError(
                 f"stage {self.name}: evidence {self.evidence!r} is neither flagged nor required"
+            )
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError(
+                f"stage {self.name}: min_confidence {self.min_confidence!r} is not between 0 and 1"
             )
         object.__setattr__(self, "schema", Schema.of(self.schema))
 

@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 COMMAND = Path(sys.executable).with_name("fieldsift")
+#: The same command on a machine where the extra `local` was never installed.
+BLIND = (
+    "import sys; sys.modules['rapidocr'] = None; sys.argv[0] = 'fieldsift'\n"
+    "from pipeline.cli import main; main()"
+)
 INVOICE = """\
 ACME Tools Ltd
 12 Mill Lane, Leeds LS1 4AB
@@ -31,13 +36,15 @@ def fieldsift(
     code: int | None = 0,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
+    blind: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed command as a user would; `code` is the exit code that is expected."""
+    command = [sys.executable, "-c", BLIND] if blind else [str(COMMAND)]
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")} | dict(
         env or {}
     )
     done = subprocess.run(
-        [str(COMMAND), *map(str, arguments)],
+        [*command, *map(str, arguments)],
         cwd=cwd,
         env=environment,
         input=stdin,
@@ -129,7 +136,7 @@ def test_broken_and_unknown_files_each_have_a_line_and_the_run_goes_on(work: Pat
     assert "results.jsonl" in told.stderr.splitlines()[-2], "what next"
 
 
-def test_pictures_need_eyes_before_anything_starts(work: Path, fixtures: Path) -> None:
+def test_pictures_need_an_extra_before_anything_starts(work: Path, fixtures: Path) -> None:
     picture = next(
         path
         for path in sorted((fixtures / "pictures").iterdir())
@@ -137,14 +144,17 @@ def test_pictures_need_eyes_before_anything_starts(work: Path, fixtures: Path) -
     )
     (work / "inbox/photo.png").write_bytes(picture.read_bytes())
     arguments = ("run", "inbox", "-s", "invoice", "-m", "local", "-o", "out")
-    told = fieldsift(*arguments, cwd=work, code=4)
+    told = fieldsift(*arguments, cwd=work, code=4, blind=True)
     assert "needs_ocr" in told.stderr
+    assert "pip install 'fieldsift[local]'" in told.stderr
     assert "--skip-unreadable" in told.stderr
     assert (
         not (work / "out/results.jsonl").exists() or (work / "out/results.jsonl").read_text() == ""
     )
-    fieldsift(*arguments, "--skip-unreadable", cwd=work, code=1)
+    fieldsift(*arguments, "--skip-unreadable", cwd=work, code=1, blind=True)
     assert results(work / "out")["photo.png"]["reason"] == "needs_ocr"
+    fieldsift(*arguments, "--retry", "unreadable", cwd=work)
+    assert results(work / "out")["photo.png"]["status"] == "valid", "now the extra is there"
 
 
 def test_data_that_does_not_pass_goes_to_rejected(work: Path) -> None:

@@ -142,7 +142,7 @@ def test_an_answer_changed_in_any_one_place_is_checked() -> None:
 def _words(*places: int) -> Any:
     words = wire.no_words()
     for start, end in zip(places[::2], places[1::2], strict=True):
-        words.extend((start, end, 0, 0, wire.BOX_UNIT, wire.BOX_UNIT // 2, 1000))
+        words.extend((start, end, 0, 0, wire.BOX_UNIT, wire.BOX_UNIT // 2, 1000, wire.SURE))
     return words
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import ImageChops
 from pypdf import PdfReader, PdfWriter
 
 from pipeline.document import Box, Document, Page, Word
@@ -54,7 +54,7 @@ def box_of(page: Page, text: str) -> Box:
 
 def ink(content: bytes, number: int = 1) -> Box:
     """Where a page that is drawn isn't white."""
-    picture = Image.open(io.BytesIO(loader.draw(content, number, 72))).convert("L")
+    picture = loader.picture(content, number, 72, 3072).convert("L")
     left, top, right, bottom = ImageChops.invert(picture).getbbox() or (0, 0, 0, 0)
     return (
         left / picture.width,
@@ -269,7 +269,8 @@ def test_form_values_are_drawn() -> None:
     filled = pdf(
         b"", fields=(widget("Tx", "300 600 500 620", "/T (a) /V (HHHHHHHHHH) /DA (/F 14 Tf 0 g)"),)
     )
-    assert loader.draw(empty, 1, 72) != loader.draw(filled, 1, 72)
+    drawn = [loader.picture(content, 1, 72, 3072).tobytes() for content in (empty, filled)]
+    assert drawn[0] != drawn[1]
 
 
 # -- encrypted, attached, broken -----------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_a_password_that_is_needed_is_asked_for() -> None:
     assert error.reason == "encrypted"
     assert "password" in str(error)
     with pytest.raises(LoadError, match="password"):
-        loader.draw(changed(pdf(b""), password="pw"), 1, 72)
+        loader.picture(changed(pdf(b""), password="pw"), 1, 72, 3072)
 
 
 def test_attached_files_are_not_pages_but_are_said() -> None:
@@ -320,7 +321,7 @@ def test_one_page_that_fails_is_an_empty_page_that_is_named() -> None:
     assert [page.text for page in document.pages] == ["page 1", "", "page 3"]
     assert "page 2" in document.warnings[0]
     with pytest.raises(LoadError, match="page 2"):
-        loader.draw(content, 2, 72)
+        loader.picture(content, 2, 72, 3072)
 
 
 @pytest.mark.parametrize(
@@ -350,10 +351,12 @@ def test_a_document_beyond_a_limit_is_too_large(
 
 def test_a_huge_page_is_drawn_with_fewer_dots() -> None:
     """A wall of 200 by 200 inches doesn't become 900 million of them."""
-    drawn = Image.open(io.BytesIO(loader.draw(pdf(b"", box="0 0 14400 14400"), 1, 150)))
+    huge = pdf(b"", box="0 0 14400 14400")
+    drawn = loader.picture(huge, 1, 150, 100_000)
     assert drawn.width * drawn.height <= loader.MAX_PIXELS * 1.01
+    assert max(loader.picture(huge, 1, 150, 500).size) == 500
     with pytest.raises(LoadError, match="no page 2: it has 1"):
-        loader.draw(pdf(b""), 2, 72)
+        loader.picture(pdf(b""), 2, 72, 3072)
 
 
 @pytest.mark.corpus
@@ -370,3 +373,41 @@ def test_every_value_of_the_corpus_forms_is_in_the_text_or_a_check(corpus: Path)
         texts = [value for value in label.values() if isinstance(value, str)]
         # What is left over stands in several fields (numbers in boxes, addresses in lines).
         assert sum("".join(value.split()) in whole for value in texts) >= 0.75 * len(texts)
+
+
+def boxes(*values: str, label: str = "ssn", gap: int = 8) -> bytes:
+    """A PDF with boxes side by side, each as long as its text may be, with a dash printed between."""
+    fields, x = [], 50
+    for number, value in enumerate(values):
+        wide = 10 * len(value)
+        entries = f"/T ({label}{number}) /MaxLen {len(value)} /V ({value})"
+        fields.append(widget("Tx", f"{x} 600 {x + wide} 615", entries))
+        x += wide + gap
+    return pdf(text_at(50, 700, "Number"), fields=tuple(fields))
+
+
+def test_one_value_in_several_boxes_is_one_text() -> None:
+    """Groups with a blank between, single characters without; each box keeps its own place."""
+    page = read(boxes("233", "46", "7433")).pages[0]
+    assert page.text.split("\n")[-1] == "ssn0: 233 46 7433"
+    assert [page.text[field.start : field.end] for field in page.fields] == ["233", "46", "7433"]
+    assert read(boxes("4", "5", "X")).pages[0].text.endswith("ssn0: 45X")
+
+
+def test_what_is_printed_between_boxes_stands_between_their_texts() -> None:
+    fields = (
+        widget("Tx", "50 600 80 615", "/T (a) /MaxLen 3 /V (233)"),
+        widget("Tx", "90 600 110 615", "/T (b) /MaxLen 2 /V (46)"),
+    )
+    page = read(pdf(text_at(82, 604, "-"), fields=fields)).pages[0]
+    assert page.text.split("\n")[-1] == "a: 233-46"
+
+
+def test_boxes_that_are_not_full_or_stand_apart_are_values_of_their_own() -> None:
+    apart = read(boxes("12", "34", gap=60)).pages[0]
+    assert apart.text.split("\n")[-2:] == ["ssn0: 12", "ssn1: 34"]
+    fields = (
+        widget("Tx", "50 600 80 615", "/T (a) /V (12)"),
+        widget("Tx", "90 600 110 615", "/T (b) /V (34)"),
+    )
+    assert read(pdf(b"", fields=fields)).pages[0].text.split("\n") == ["a: 12", "b: 34"]

@@ -60,7 +60,7 @@ def test_the_library_snippet_runs() -> None:
 
 
 def test_the_lines_of_the_command_work(tmp_path: Path) -> None:
-    """The six console lines, with the local engine; their schema file and letter are made here."""
+    """The console lines, with the local engine; their schema file, letter and photograph are put there."""
     (tmp_path / "inbox").mkdir()
     (tmp_path / "schemas").mkdir()
     (tmp_path / "inbox/a.txt").write_text("ACME Ltd\nInvoice No: 17\nTotal 12.00 EUR\n")
@@ -69,10 +69,12 @@ def test_the_lines_of_the_command_work(tmp_path: Path) -> None:
     )
     letter = next((ROOT / "fixtures/letters").glob("*.pdf"))
     (tmp_path / "letter.pdf").write_bytes(letter.read_bytes())
+    photo = next((ROOT / "fixtures/photos").glob("*.jpg"))
+    (tmp_path / "photo.jpg").write_bytes(photo.read_bytes())
     lines = [
         line.split("#")[0].removeprefix("$ ").strip() for line in blocks("console")[0].splitlines()
     ]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         cwd = tmp_path
         for step in line.split("&&"):

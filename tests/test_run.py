@@ -534,7 +534,8 @@ def test_a_page_that_is_not_read_is_counted_and_told(work: Path) -> None:
     (work / "mixed.pdf").write_bytes(
         pdf(text_at(50, 700, "Total 12.50 EUR"), b"0 0 100 100 re f", b"1 1 9 9 re f")
     )
-    fieldsift("run", "mixed.pdf", "-s", FIELDS, "-m", "local", "-o", "out", cwd=work)
+    local = ("-s", FIELDS, "-m", "local", "-o")
+    fieldsift("run", "mixed.pdf", *local, "out", cwd=work, blind=True)
     line = results(work / "out")["mixed.pdf"]
     assert line["coverage"] == {"pages": 3, "sent": 1, "answered": 1, "windows": 1}
     assert [(each["rule"], each["severity"]) for each in line["findings"]] == [
@@ -542,6 +543,22 @@ def test_a_page_that_is_not_read_is_counted_and_told(work: Path) -> None:
     ]
     assert "page 2, 3" in str(line["findings"])
     (work / "scan.pdf").write_bytes(pdf(b"0 0 100 100 re f"))
-    fieldsift("run", "scan.pdf", "-s", FIELDS, "-m", "local", "-o", "out2", cwd=work, code=1)
+    told = fieldsift("run", "scan.pdf", *local, "out2", cwd=work, code=4, blind=True)
+    assert "pip install 'fieldsift[local]'" in told.stderr
+    fieldsift("run", "scan.pdf", *local, "out2", "--skip-unreadable", cwd=work, code=1, blind=True)
     line = results(work / "out2")["scan.pdf"]
     assert (line["status"], line["reason"], line["stage"]) == ("unreadable", "needs_ocr", None)
+
+
+def test_a_page_that_was_looked_at_and_has_no_words_counts_as_read(work: Path) -> None:
+    """An empty page is not a page that was left out; a document of nothing else is empty."""
+    (work / "mixed.pdf").write_bytes(
+        pdf(text_at(50, 700, "Total 12.50 EUR"), b"1 g 0 0 100 100 re f")
+    )
+    (work / "scan.pdf").write_bytes(pdf(b"1 g 0 0 100 100 re f"))
+    arguments = ("run", "mixed.pdf", "scan.pdf", "-s", FIELDS, "-m", "local", "-o", "out")
+    fieldsift(*arguments, cwd=work, code=1)
+    lines = results(work / "out")
+    assert lines["mixed.pdf"]["coverage"] == {"pages": 2, "sent": 2, "answered": 2, "windows": 1}
+    assert lines["mixed.pdf"]["findings"] == []
+    assert (lines["scan.pdf"]["status"], lines["scan.pdf"]["reason"]) == ("unreadable", "empty")

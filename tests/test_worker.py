@@ -219,7 +219,7 @@ def test_a_document_that_ruins_its_child_is_a_load_error(
     assert run(work()) == (reason, [])
 
 
-ANSWER = "write({'found': {'pages': [{'text': 2, 'words': 0, 'size': [0, 0], 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}, 'holds': 1}, b'ok')\n"
+ANSWER = "write({'found': {'pages': [{'text': 2, 'words': 0, 'size': [0, 0], 'turn': 0, 'scanned': False, 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}, 'holds': 1}, b'ok')\n"
 
 
 def test_a_child_that_fails_after_other_documents_gets_a_second_opinion() -> None:
@@ -251,7 +251,7 @@ def test_a_child_that_fails_after_other_documents_gets_a_second_opinion() -> Non
         "write({'refused': ['because', 'x']})",
         "write({'refused': 'x'})",
         "write({'found': {'pages': [], 'parts': [], 'warnings': [], 'page_count': 1}})",
-        "write({'found': {'pages': [{'text': 9, 'words': 0, 'size': [0, 0], 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}})",
+        "write({'found': {'pages': [{'text': 9, 'words': 0, 'size': [0, 0], 'turn': 0, 'scanned': False, 'fields': []}], 'parts': [], 'warnings': [], 'page_count': 1}})",
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_a_load_error(answer: str) -> None:

@@ -34,7 +34,14 @@ def command(ctx: click.Context) -> int:
 
     output = output_of(ctx)
     shared = ctx.find_root().ensure_object(dict)
-    rows = [*_versions(), *_keys(shared.get("env_file")), *_folders(), _package(), _system()]
+    rows = [
+        *_versions(),
+        *_extras(),
+        *_keys(shared.get("env_file")),
+        *_folders(),
+        _package(),
+        _system(),
+    ]
     if output.json:
         output.data(
             dump([{"check": name, "ok": good, "told": told} for name, good, told in rows], indent=2)
@@ -59,6 +66,19 @@ def _versions() -> list[tuple[str, bool, str]]:
         except PackageNotFoundError:
             rows.append((name, False, "missing: pip install --force-reinstall fieldsift"))
     return rows
+
+
+def _extras() -> list[tuple[str, bool, str]]:
+    """What may be installed beside; none is no fault."""
+    from pipeline import ocr
+    from pipeline.eyes import INSTALL
+
+    words = f"lacks {lacking}" if (lacking := ocr.missing()) else ocr.version()
+    heif = importlib.util.find_spec("pillow_heif")
+    return [
+        ("extra local", True, f"{words} (words of scans and photographs: {INSTALL})"),
+        ("extra heif", True, f"{'there' if heif else 'not there'} (HEIC pictures)"),
+    ]
 
 
 def _keys(env_file: Path | None) -> list[tuple[str, bool, str]]:

@@ -35,7 +35,7 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
 
     output = output_of(ctx)
     keyless = options["offline"] or options["show_parts"]
-    names = ("schema", "model", "prompt", "budget")
+    names = ("schema", "model", "prompt", "budget", "min_confidence")
     decided = planned(
         ctx,
         keyless=keyless,

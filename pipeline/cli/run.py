@@ -71,7 +71,9 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         skip_unreadable=options["skip_unreadable"],
         allow_unpriced=options["allow_unpriced"],
     )
-    names = ("inputs", "output", "schema", "model", "prompt", "budget", "jobs")
+    names = (
+        "inputs", "output", "schema", "model", "prompt", "budget", "jobs", "min_confidence",
+    )  # fmt: skip
     decided = planned(
         ctx,
         keyless=options["offline"],

@@ -50,6 +50,11 @@ def asking(function: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             help="Write every answer into this folder too.",
         ),
+        option(
+            "--min-confidence",
+            type=click.FloatRange(0, 1),
+            help="Leave out values of which the local engine is less sure; 0.85 keeps the surest.",
+        ),
         option("--offline", is_flag=True, help="Send nothing; answer from what is stored."),
         option("--no-store", is_flag=True, help="Keep answers in memory only."),
         option(

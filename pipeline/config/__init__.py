@@ -33,7 +33,9 @@ __all__ = [
 FILE_NAME = "pipeline.toml"
 
 #: What decides how a file is read: a new version of one of these reads finished files again.
-_READERS = ("fieldsift", "pypdfium2", "pypdf", "pillow", "charset-normalizer")
+_READERS = (
+    "fieldsift", "pypdfium2", "pypdf", "pillow", "charset-normalizer", "rapidocr", "onnxruntime",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     """Decide everything, or say all that is wrong.
 
     Args:
-        given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`.
+        given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`,
+            `min_confidence`.
         call: from where it is asked.
         stages: stages made by code; then neither a file nor `schema` is needed.
 
@@ -143,6 +146,8 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
         call, table, keys(root, call.env_file), settings.take("model", "model", None)
     )
     answering.typed = "model" in given and "model" in call.origins
+    if (least := settings.take("min_confidence", "min_confidence", None)) is not None:
+        made = [replace(stage, min_confidence=least) for stage in made]
     settled = tuple(answering.settle(stage) for stage in made)
     output = settings.take("output", "output", None)
     return Plan(

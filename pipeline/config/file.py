@@ -75,6 +75,12 @@ class RunTable(_Table):
     jobs: int | None = Field(
         default=None, ge=1, le=1000, description="Documents worked on at the same time"
     )
+    min_confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Values of which the local engine is less sure are left out",
+    )
 
 
 class StageTable(ModelSettings):

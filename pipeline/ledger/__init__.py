@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.ledger.database import Database
 from pipeline.ledger.replies import REPLAYING, Recording, Replies, StoredReplies, nearest
+from pipeline.ledger.words import Words
 from pipeline.writers import sync_folder
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Recording",
     "Replies",
     "StoredReplies",
+    "Words",
     "nearest",
 ]
 

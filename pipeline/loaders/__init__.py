@@ -1,19 +1,19 @@
 """Loaders: bytes in, Document out, each file read in a child process under limits.
 
 `sniff` tells a file's kind, `LOADERS` which module reads it, `Loaders` reads and draws. The
-modules `pdf`, `image` and `text` each have `load(content, media_type) -> Reading`, `draw(content,
-page, dpi) -> PNG` and `prepare()`, and are imported by the child alone.
+modules `pdf`, `image` and `text` each have `load(content, media_type) -> Reading`, `picture(content,
+page, dpi, side) -> PIL image` and `prepare()`, and are imported by the child alone.
 """
 
 from typing import TYPE_CHECKING
 
-from pipeline.loaders.kinds import LOADERS, sniff, way_out
+from pipeline.loaders.kinds import LOADERS, has_look, sniff, way_out
 
 if TYPE_CHECKING:
     from pipeline.loaders.children import Limits as Limits
     from pipeline.loaders.children import Loaders as Loaders
 
-__all__ = ["LOADERS", "Limits", "Loaders", "sniff", "way_out"]
+__all__ = ["LOADERS", "Limits", "Loaders", "has_look", "sniff", "way_out"]
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pipeline.document import Document
+from pipeline.document import Document, Page
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
 from pipeline.loaders.child import Child, Died, Job
@@ -22,7 +22,7 @@ from pipeline.loaders.kinds import LOADERS, sniff, way_out
 #: this package where a plain interpreter wouldn't: installed for one user, or beside PYTHONPATH.
 _START = (
     "import sys; sys.path.append(sys.argv.pop()); "
-    "from pipeline.loaders.worker import main; main(int(sys.argv.pop()))"
+    "from pipeline.loaders.worker import main; main(int(sys.argv.pop()), eyes=sys.argv.pop() == 'eyes')"
 )
 _HOME = str(Path(__file__).resolve().parents[2])
 #: Signals that come from outside (the system short of memory, an administrator): not the document's doing.
@@ -30,6 +30,11 @@ _FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP})
 _OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Oo]ut of memory|[Cc]annot allocate memory")
 #: What glibc and C++ say when they abort for another reason than memory.
 _OTHER_ABORT = re.compile(r"corrupt|free\(\)|invalid|smashing|[Aa]ssert|terminate called")
+#: The longest side of a page that is drawn: Gemini's own bound for pictures.
+_SIDE = 3072
+#: How finely a page is looked at to recognise its words: most print is scanned at 200 to 300 dots per
+#: inch; a picture has its own dots, as many as make a long receipt.
+_EYES_DPI, _EYES_SIDE = 200, 10_000
 #: Seconds that a child may take to start, on a machine that is busy with other things.
 _PATIENCE = 60.0
 T = TypeVar("T")
@@ -64,11 +69,15 @@ class Loaders:
     Args:
         size: how many documents are read at a time; by default one for each processor, at most 4.
         limits: what a document may take.
+        eyes: whether the children can `recognise`, which takes the extra `local`.
 
     """
 
-    def __init__(self, size: int | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, size: int | None = None, limits: Limits | None = None, *, eyes: bool = False
+    ) -> None:
         self.limits = limits or Limits()
+        self.eyes = eyes
         self._lock = threading.Lock()
         self._idle: list[Child] = []
         self._children: set[Child] = set()
@@ -80,7 +89,8 @@ class Loaders:
 
     def command(self) -> list[str]:
         """The command that starts a child."""
-        return [sys.executable, "-I", "-c", _START, str(self.limits.memory), _HOME]
+        eyes = "eyes" if self.eyes else "none"
+        return [sys.executable, "-I", "-c", _START, eyes, str(self.limits.memory), _HOME]
 
     async def load(self, path: str, content: bytes) -> Document:
         """Read one document.
@@ -114,7 +124,27 @@ class Loaders:
 
         """
         file = wire.File("", sniff(content), content)
-        return await self._run({"do": "draw", "page": page, "dpi": dpi}, file, _picture)
+        asked = {"do": "draw", "page": page, "dpi": dpi, "side": _SIDE}
+        return await self._run(asked, file, _picture)
+
+    async def recognise(self, content: bytes, page: int) -> Page:
+        """The words on the picture of one page, read by the OCR of the extra `local`.
+
+        The page that comes back has the number 1 and its own size: a point for each dot of the picture
+        that was looked at.
+
+        Args:
+            content: the bytes of a PDF or a picture.
+            page: its number, from 1.
+
+        Raises:
+            LoadError: as `draw`; `timeout` and `too_much_memory` are of this page alone.
+            SetupError: no child process can be started.
+
+        """
+        file = wire.File("", sniff(content), content)
+        asked = {"do": "recognise", "page": page, "dpi": _EYES_DPI, "side": _EYES_SIDE}
+        return await self._run(asked, file, wire.unpack_page)
 
     async def aclose(self) -> None:
         """End every child; a call that is still under way gets a LoadError."""

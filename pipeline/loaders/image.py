@@ -83,8 +83,8 @@ def load(content: bytes, media_type: str) -> wire.Reading:
     return reading
 
 
-def draw(content: bytes, page: int, dpi: int) -> bytes:
-    """The upright picture as PNG, at most `MAX_SIDE` long; `dpi` says nothing here.
+def picture(content: bytes, page: int, dpi: int, side: int) -> "Image":
+    """The upright picture, at most `side` points long; `dpi` says nothing here.
 
     Raises:
         LoadError: as `load`; `damaged` where there is no such page.
@@ -94,8 +94,8 @@ def draw(content: bytes, page: int, dpi: int) -> bytes:
         if not 1 <= page <= _frames(image):
             raise LoadError("damaged", f"there is no page {page}")
         image.seek(page - 1)
-        small = _bounded(image)
-        return _png(_plain(_upright(small, _orientation(image))))
+        small = _bounded(image, side)
+        return _plain(_upright(small, _orientation(image)))
 
 
 @contextmanager
@@ -172,15 +172,15 @@ def _page(
     return size, Part("image", "image/jpeg", data=written.getvalue(), pages=(number, number))
 
 
-def _bounded(image: "Image") -> "Image":
-    """The picture decoded, at most `MAX_SIDE` long; never enlarged."""
+def _bounded(image: "Image", side: int = MAX_SIDE) -> "Image":
+    """The picture decoded, at most `side` points long; never enlarged."""
     from PIL import Image
 
     longest = max(image.size)
-    if longest <= MAX_SIDE:
+    if longest <= side:
         image.load()
         return image
-    target = (max(1, image.width * MAX_SIDE // longest), max(1, image.height * MAX_SIDE // longest))
+    target = (max(1, image.width * side // longest), max(1, image.height * side // longest))
     image.draft(None, target)  # a JPEG can be decoded at a half, a quarter or an eighth of its size
     image.load()
     whole: Image.Image = image

@@ -156,6 +156,11 @@ def sniff(content: bytes, name: str = "") -> str:
     return _binary(head, suffix) or (_text(head, suffix) if looks_like_text(head) else UNKNOWN)
 
 
+def has_look(media_type: str) -> bool:
+    """Whether files of a kind have pages that can be drawn, and words recognised on them."""
+    return LOADERS.get(media_type) in {"image", "pdf"}
+
+
 def way_out(media_type: str, name: str = "") -> str:
     """A sentence for a kind that has no loader: what it is, and what to do with it."""
     for beginning, sentence in _WAYS_OUT:

@@ -1,5 +1,7 @@
 """The loader for text: any encoding, line ends made line feeds, form feeds begin pages."""
 
+from typing import Never
+
 from pipeline.document import Part
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
@@ -48,7 +50,7 @@ def load(content: bytes, media_type: str) -> wire.Reading:
     )
 
 
-def draw(content: bytes, page: int, dpi: int) -> bytes:
+def picture(content: bytes, page: int, dpi: int, side: int) -> Never:
     """Refuse: a text has no look.
 
     Raises:

@@ -12,6 +12,7 @@ import math
 import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast, get_args
 
@@ -30,10 +31,12 @@ MAX_PAGES = 5_000
 MAX_TEXT = 20_000_000
 MAX_WORDS = 1_000_000
 
-#: A word is seven integers: start, end, x0, y0, x1, y1 in 1/100,000 of the page, size in 1/100 point.
-PER_WORD = 7
+#: A word is eight integers: start, end, x0, y0, x1, y1 in 1/100,000 of the page, size in 1/100 point,
+#: confidence in 1/1,000.
+PER_WORD = 8
 BOX_UNIT = 100_000
 SIZE_UNIT = 100
+SURE = 1_000
 
 REASONS = frozenset(
     {
@@ -67,6 +70,8 @@ class Sheet:
     fields: list[FormField] = field(default_factory=list)
     width: float = 0.0
     height: float = 0.0
+    turn: float = 0.0
+    scanned: bool = False
 
 
 @dataclass(slots=True)
@@ -137,18 +142,9 @@ def pack(reading: Reading, content: bytes) -> tuple[dict[str, Any], list[bytes]]
     tail: list[bytes] = []
     pages = []
     for sheet in reading.sheets:
-        text = sheet.text.encode()
-        tail += text, sheet.words.tobytes()
-        pages.append(
-            {
-                "text": len(text),
-                "words": len(sheet.words) // PER_WORD,
-                "size": [sheet.width, sheet.height],
-                "fields": [
-                    [f.name, f.label, f.value, f.kind, f.box, f.start, f.end] for f in sheet.fields
-                ],
-            }
-        )
+        page, behind = pack_sheet(sheet)
+        pages.append(page)
+        tail += behind
     parts = []
     for part in reading.parts:
         own = part.kind != "text" and part.data is not content
@@ -164,6 +160,63 @@ def pack(reading: Reading, content: bytes) -> tuple[dict[str, Any], list[bytes]]
     return found, tail
 
 
+def pack_sheet(sheet: Sheet) -> tuple[dict[str, Any], list[bytes]]:
+    """One page as the JSON and the bytes of an answer."""
+    text = sheet.text.encode()
+    found = {
+        "text": len(text),
+        "words": len(sheet.words) // PER_WORD,
+        "size": [sheet.width, sheet.height],
+        "turn": sheet.turn,
+        "scanned": sheet.scanned,
+        "fields": [[f.name, f.label, f.value, f.kind, f.box, f.start, f.end] for f in sheet.fields],
+    }
+    return found, [text, sheet.words.tobytes()]
+
+
+def sheet_of(page: Page) -> Sheet:
+    """A page as a loader would have read it."""
+    words = no_words()
+    for word in page.words:
+        box = (round(edge * BOX_UNIT) for edge in word.box)
+        size, sure = round(word.size * SIZE_UNIT), round(word.confidence * SURE)
+        words.extend((word.start, word.end, *box, size, sure))
+    return Sheet(page.text, words, list(page.fields), page.width, page.height, page.turn)
+
+
+def unpack_page(found: object, tail: bytes) -> Page:
+    """The Page of an answer to `recognise`, checked; its number is 1.
+
+    Raises:
+        Garbage: the answer is not what `pack_sheet` makes.
+
+    """
+    with _checking():
+        page = _page(1, _object(found), _Tail(tail))
+        if len(page.text) > MAX_TEXT:
+            raise ValueError("text")
+        return page
+
+
+def keep(page: Page) -> bytes:
+    """A page's text, words and marks as bytes, for `kept` to read back."""
+    found, tail = pack_sheet(sheet_of(page))
+    return b"".join(frame(found, *tail))
+
+
+def kept(body: bytes) -> Page:
+    """The page that `keep` made these bytes of; its number is 1, its reader empty.
+
+    Raises:
+        Garbage: the bytes are no such page.
+
+    """
+    with _checking():
+        text, _ = lengths(body[: HEADER.size])
+        end = HEADER.size + text
+        return unpack_page(message(body[HEADER.size : end]), body[end:])
+
+
 def unpack(found: object, tail: bytes, file: File) -> Document:
     """The Document of an answer, checked.
 
@@ -171,9 +224,16 @@ def unpack(found: object, tail: bytes, file: File) -> Document:
         Garbage: the answer is not what `pack` makes.
 
     """
-    try:
+    with _checking():
         return _document(_object(found), _Tail(tail), file)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+
+
+@contextmanager
+def _checking() -> Iterator[None]:
+    """Whatever a wrong shape raises where it is read is Garbage."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
         raise Garbage(f"an answer of a wrong shape: {type(error).__name__}") from error
 
 
@@ -235,6 +295,8 @@ def _page(number: int, found: dict[str, Any], tail: _Tail) -> Page:
         fields=tuple(_field(form, text) for form in _list(found["fields"])),
         width=width,
         height=height,
+        turn=_turn(found["turn"]),
+        scanned=found["scanned"] is True,
     )
 
 
@@ -242,10 +304,12 @@ def _words(flat: "array[int]", length: int) -> Iterator[Word]:
     numbers = iter(flat)
     # Words of a line share their edges: one object for each is a quarter less memory.
     edges = {number: number / BOX_UNIT for number in {*flat}}
-    for start, end, x0, y0, x1, y1, size in zip(*[numbers] * PER_WORD, strict=True):
+    for start, end, x0, y0, x1, y1, size, sure in zip(*[numbers] * PER_WORD, strict=True):
         if not (start < end <= length and x0 <= x1 <= BOX_UNIT and y0 <= y1 <= BOX_UNIT):
             raise ValueError("word")
-        yield Word(start, end, (edges[x0], edges[y0], edges[x1], edges[y1]), size / SIZE_UNIT)
+        box = edges[x0], edges[y0], edges[x1], edges[y1]
+        confidence = 1.0 if sure >= SURE else sure / SURE
+        yield Word(start, end, box, size / SIZE_UNIT, confidence)
 
 
 def _field(found: Sequence[Any], text: str) -> FormField:
@@ -303,6 +367,12 @@ def _whole(found: object, most: int) -> int:
 def _number(found: object) -> float:
     if not isinstance(found, (int, float)) or not (math.isfinite(found) and 0 <= found <= 1e7):
         raise ValueError("number")
+    return float(found)
+
+
+def _turn(found: object) -> float:
+    if not isinstance(found, (int, float)) or not -180 < found <= 180:
+        raise ValueError("turn")
     return float(found)
 
 

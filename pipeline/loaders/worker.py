@@ -1,10 +1,12 @@
 """The child process: reads documents that may be hostile, under limits, and answers over its pipes.
 
 Started by `children.py` with an empty environment; it takes one question after the other from its
-standard input and ends when that does. A question is `{"do": "load" | "draw", "module": ..., "cpu":
-seconds, ...}` with the file's bytes; an answer `{"found": ...}` or `{"refused": [reason, sentence]}`.
+standard input and ends when that does. A question is `{"do": "load" | "draw" | "recognise", "module":
+..., "cpu": seconds, ...}` with the file's bytes; an answer `{"found": ...}` or `{"refused": [reason,
+sentence]}`. Only a child that was started with eyes has the models to recognise words.
 """
 
+import io
 import os
 import resource
 import sys
@@ -12,21 +14,26 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pipeline import ocr
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
 from pipeline.loaders.kinds import LOADERS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Files that may be open at once: the pipes, and what a library reads of the system (fonts).
 OPEN_FILES = 32
 
 
-def main(memory: int) -> None:
+def main(memory: int, *, eyes: bool) -> None:
     """Set the limits, say that we are ready, and answer until the input ends.
 
     Args:
         memory: bytes of address space.
+        eyes: whether to load what recognises words.
 
     """
     modules = {
@@ -34,6 +41,8 @@ def main(memory: int) -> None:
     }
     for module in modules.values():
         module.prepare()
+    if eyes:
+        ocr.prepare()
     questions, answers = _pipes()
     restrict(memory)
     sys.dont_write_bytecode = True  # it would leave empty files behind
@@ -84,9 +93,13 @@ def answer(
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The JSON and the bytes that answer one question, whatever happens on the way."""
     try:
+        if question["do"] == "load":
+            found, tail = wire.pack(module.load(content, question["media_type"]), content)
+            return {"found": found}, tail
+        seen = module.picture(content, question["page"], question["dpi"], question["side"])
         if question["do"] == "draw":
-            return {"found": {}}, [module.draw(content, question["page"], question["dpi"])]
-        found, tail = wire.pack(module.load(content, question["media_type"]), content)
+            return {"found": {}}, [_png(seen)]
+        found, tail = wire.pack_sheet(wire.sheet_of(ocr.read(seen)))
         return {"found": found}, tail
     except LoadError as error:
         return {"refused": [error.reason, str(error)]}, []
@@ -95,6 +108,13 @@ def answer(
     except Exception as error:  # noqa: BLE001, a parser can raise anything on a file made to break it
         traceback.print_exc(limit=-3)
         return {"refused": ["crashed", f"its reader stopped with {type(error).__name__}"]}, []
+
+
+def _png(picture: "Image") -> bytes:
+    written = io.BytesIO()
+    plain = picture if picture.mode in {"1", "L", "RGB"} else picture.convert("RGB")
+    plain.save(written, "PNG", compress_level=3)
+    return written.getvalue()
 
 
 def _pipes() -> tuple[BinaryIO, BinaryIO]:

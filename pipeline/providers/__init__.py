@@ -51,8 +51,8 @@ class Request:
     """One question to one model, in no provider's format.
 
     `content` goes in order, the document last. `schema` is already in the provider's dialect.
-    `document` and `target` (the full schema) are for engines that run here and read pages and
-    words; they are implied by the rest and not part of the key.
+    `document`, `target` (the full schema) and `least` (the confidence below which a value is left
+    out) are for engines that run here and read pages and words; they are not part of the key.
     """
 
     provider: str
@@ -63,6 +63,7 @@ class Request:
     settings: Settings
     document: Document | None = field(default=None, compare=False, repr=False)
     target: Schema | None = field(default=None, compare=False, repr=False)
+    least: float = field(default=0.0, compare=False, repr=False)
 
     def canonical(self) -> dict[str, Any]:
         """The request as plain JSON, a hash in place of bytes; equal requests are equal here."""

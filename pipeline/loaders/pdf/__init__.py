@@ -1,21 +1,28 @@
 """The loader for PDF: texts, words with boxes, form values, its own bytes; and pages as pictures."""
 
+import ctypes
 import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.document import Part
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
 from pipeline.loaders.pdf import forms, words
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 #: A drawn page has at most this many points; a sheet of A2 at 150 dpi has 8.7 million.
 MAX_PIXELS = 25_000_000
 #: Points beyond which the side of a page is an error of the file.
 _WIDEST = 1e6
+#: A page with no more words than this may be a scan that a program has put its stamp on, if a picture
+#: among its first things covers so much of it.
+_STAMP, _COVERED, _LOOKED_AT = 15, 0.6, 40
 #: Warnings of one kind that are written out.
 _NAMED = 20
 
@@ -101,8 +108,8 @@ def load(content: bytes, media_type: str) -> wire.Reading:
     return wire.Reading(best.sheets, [part], best.warnings, page_count=len(best.sheets))
 
 
-def draw(content: bytes, page: int, dpi: int) -> bytes:
-    """A page as PNG, its form values drawn.
+def picture(content: bytes, page: int, dpi: int, side: int) -> "Image":
+    """A page as it is seen, its form values drawn; at most `side` points long.
 
     Raises:
         LoadError: as `load`; `damaged` where the page can't be drawn.
@@ -113,11 +120,9 @@ def draw(content: bytes, page: int, dpi: int) -> bytes:
             raise LoadError("damaged", f"there is no page {page}: it has {len(document)}")
         with _page(document, page) as sheet:
             width, height = sheet.get_size()
-            scale = min(dpi / 72, (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
-            image = sheet.render(scale=scale, may_draw_forms=True).to_pil()
-    written = io.BytesIO()
-    image.convert("RGB").save(written, "PNG", compress_level=3)
-    return written.getvalue()
+            most = (MAX_PIXELS / max(1.0, width * height)) ** 0.5
+            scale = min(dpi / 72, most, side / max(1.0, width, height))
+            return cast("Image", sheet.render(scale=scale, may_draw_forms=True).to_pil())
 
 
 def _readable(content: bytes) -> bytes:
@@ -200,8 +205,25 @@ def _sheet(page: Any) -> wire.Sheet:
     if not (0 < view.width < _WIDEST and 0 < view.height < _WIDEST):
         raise LoadError("damaged", "a page without a size")
     text, found = words.read(page, view)
+    scanned = 0 < len(found) <= _STAMP * wire.PER_WORD and _is_pictured(page, view)
     text, fields = forms.read(page, view, text, found)
-    return wire.Sheet(text, found, fields, *view.size)
+    return wire.Sheet(text, found, fields, *view.size, scanned=scanned and not fields)
+
+
+def _is_pictured(page: Any, view: words.View) -> bool:
+    """Whether one picture covers most of a page, as a scanner makes it."""
+    import pypdfium2.raw as pdfium
+
+    edges = [ctypes.c_float() for _ in range(4)]
+    for index in range(min(_LOOKED_AT, pdfium.FPDFPage_CountObjects(page.raw))):
+        thing = pdfium.FPDFPage_GetObject(page.raw, index)
+        if pdfium.FPDFPageObj_GetType(thing) != pdfium.FPDF_PAGEOBJ_IMAGE:
+            continue
+        if pdfium.FPDFPageObj_GetBounds(thing, *edges):
+            left, bottom, right, top = (edge.value for edge in edges)
+            if (right - left) * (top - bottom) >= _COVERED * view.width * view.height:
+                return True
+    return False
 
 
 def _oddities(document: Any) -> list[str]:

@@ -1,9 +1,11 @@
 """What was filled in on a PDF page: form fields (AcroForm) and typed notes, as lines of its text."""
 
 import ctypes
+import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.document import FieldKind, FormField
@@ -16,11 +18,21 @@ _UNSEEN = 1 << 0 | 1 << 1 | 1 << 5
 _PASSWORD = 1 << 13
 #: Viewers fit text of size 0 ("auto") into its field, and at most so high, in points.
 _AUTO_SIZE = 12.0
+#: What forms print between the boxes that one number or date is spread over.
+_GLUE = re.compile(r"(?<!\S)[-‐‑–—/.](?!\S)")
+_MOST_GLUE = 500
+_DASHES = str.maketrans(dict.fromkeys("‐‑–—", "-"))
+#: How far apart, in heights of a box, the boxes of one value stand.
+_NEAR = 1.5
+_DIGIT = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """A field that says something, or a note (kind None): `box` in 1/100,000 of the page, `size` in points."""
+    """A field that says something, or a note (kind None): `box` in 1/100,000 of the page, `size` in points.
+
+    `cells` is how many characters it takes at most, 0 where that is not said.
+    """
 
     value: str
     kind: FieldKind | None
@@ -28,14 +40,16 @@ class _Filled:
     size: float
     name: str = ""
     label: str = ""
+    cells: int = 0
 
 
 def read(page: Any, view: View, text: str, words: "array[int]") -> tuple[str, list[FormField]]:
     """The page's text with what was filled in behind it, and the fields.
 
     Each filled field of text or choice becomes a line `label: value` in reading order; the words of
-    the value, each with the field's box, are added to `words`. Check marks and radio buttons become
-    fields only, one for each button. Text typed onto the page (FreeText annotations) becomes a line.
+    the value, each with the field's box, are added to `words`. The boxes that one value is spread
+    over (a number in groups, one character each) make one line, with what is printed between them.
+    Check marks and radio buttons become fields only, one for each button. Text typed onto the page (FreeText annotations) becomes a line.
 
     Args:
         page: a pypdfium2 page of a document whose forms were initialized.
@@ -45,31 +59,67 @@ def read(page: Any, view: View, text: str, words: "array[int]") -> tuple[str, li
 
     """
     fields = []
+    glue = _glue(text, words)
+    last: _Filled | None = None
     for filled in _in_reading_order(list(_filled(page, view))):
         start = end = 0
         if filled.kind != "check":
-            if text and not text.endswith("\n"):
-                text += "\n"
-            text += f"{filled.label.rstrip(' :')}: " if filled.kind else ""
+            between = _between(last, filled, glue)
+            if between is None:
+                text += "\n" if text and not text.endswith("\n") else ""
+                text += f"{filled.label.rstrip(' :')}: " if filled.kind else ""
+            text += between or ""
             start, end = len(text), len(text) + len(filled.value)
             text += filled.value
             size = round(filled.size * wire.SIZE_UNIT)
             for match in WORD.finditer(filled.value):
-                words.extend((start + match.start(), start + match.end(), *filled.box, size))
+                place = (start + match.start(), start + match.end())
+                words.extend((*place, *filled.box, size, wire.SURE))
+            last = filled
         if filled.kind:
             x0, y0, x1, y1 = (edge / wire.BOX_UNIT for edge in filled.box)
+            box = (x0, y0, x1, y1)
             fields.append(
-                FormField(
-                    filled.name,
-                    filled.label,
-                    filled.value,
-                    filled.kind,
-                    (x0, y0, x1, y1),
-                    start,
-                    end,
-                )
+                FormField(filled.name, filled.label, filled.value, filled.kind, box, start, end)
             )
     return text, fields
+
+
+def _glue(text: str, words: "array[int]") -> list[tuple[str, Sequence[int]]]:
+    """The dashes, strokes and points that stand alone on a page, with their boxes."""
+    signs = {match.start(): match.group() for match in islice(_GLUE.finditer(text), _MOST_GLUE)}
+    places = range(0, len(words) if signs else 0, wire.PER_WORD)
+    return [(signs[words[at]], words[at + 2 : at + 6]) for at in places if words[at] in signs]
+
+
+def _between(
+    last: _Filled | None, this: _Filled, glue: list[tuple[str, Sequence[int]]]
+) -> str | None:
+    """What stands between two boxes of one value; None where each has its own."""
+    if last is None or not _parts_of_one(last, this):
+        return None
+    (_, y0, x0, y1), x1 = last.box, this.box[0]
+    for sign, box in glue:
+        if x0 <= (box[0] + box[2]) / 2 <= x1 and y0 <= (box[1] + box[3]) / 2 <= y1:
+            return sign.translate(_DASHES)
+    return "" if len(last.value) == len(this.value) == 1 else " "
+
+
+def _parts_of_one(a: _Filled, b: _Filled) -> bool:
+    """Whether two boxes stand side by side and the first is as full as it can be.
+
+    That is said by their number of characters, or by single ones in fields named alike.
+    """
+    if a.kind != "text" or b.kind != "text" or not (a.value.isalnum() and b.value.isalnum()):
+        return False
+    height = a.box[3] - a.box[1]
+    level = max(abs(a.box[1] - b.box[1]), abs(a.box[3] - b.box[3])) <= 0.2 * height
+    if not level or not -0.2 * height <= b.box[0] - a.box[2] <= _NEAR * height:
+        return False
+    full = a.cells == len(a.value) and b.cells > 0
+    return full or (
+        len(a.value) == len(b.value) == 1 and _DIGIT.sub("", a.name) == _DIGIT.sub("", b.name)
+    )
 
 
 def _in_reading_order(fields: list[_Filled]) -> list[_Filled]:
@@ -145,7 +195,8 @@ class _Widget:
         if not value:
             return None
         name = self._text(pdfium.FPDFAnnot_GetFormFieldName)
-        return _Filled(value, kind, box, self._size(height), name, self._label(kind, name))
+        label, cells = self._label(kind, name), self._cells() if kind == "text" else 0
+        return _Filled(value, kind, box, self._size(height), name, label, cells)
 
     def _kind(self) -> FieldKind | None:
         import pypdfium2.raw as pdfium
@@ -192,6 +243,14 @@ class _Widget:
         if kind == "check" and pdfium.FPDFAnnot_GetFormControlCount(self.form, self.annotation) > 1:
             return f"{label}: {self._text(pdfium.FPDFAnnot_GetFormFieldExportValue)}"
         return label
+
+    def _cells(self) -> int:
+        """How many characters a text may have at most (MaxLen, ISO 32000-2, table 232); 0 where not said."""
+        import pypdfium2.raw as pdfium
+
+        most = ctypes.c_float()
+        said = pdfium.FPDFAnnot_GetNumberValue(self.annotation, b"MaxLen", most)
+        return int(most.value) if said and 0 < most.value < 100 else 0
 
     def _size(self, height: float) -> float:
         import pypdfium2.raw as pdfium

@@ -86,7 +86,7 @@ class View:
 
 
 def read(page: Any, view: View) -> tuple[str, "array[int]"]:
-    """The text of a page, its lines separated by line feeds, and its words (see `wire.PERWORD`).
+    """The text of a page, its lines separated by line feeds, and its words (see `wire.PER_WORD`).
 
     Args:
         page: a pypdfium2 page.
@@ -166,10 +166,8 @@ def _one_by_one(textpage: Any, count: int) -> tuple[str, list[int]]:
     return "".join(joined), [place for place, _ in found]
 
 
-def _boxes(
-    textpage: Any, view: View
-) -> Callable[[int, int], tuple[int, int, int, int, int] | None]:
-    """A function from the first and last character of a word to its box and size, None if it can't be seen.
+def _boxes(textpage: Any, view: View) -> Callable[[int, int], tuple[int, ...] | None]:
+    """A function from the first and last character of a word to the rest of it, None if it can't be seen.
 
     The boxes of two characters, each as high as its font, cost half as much as pdfium's rectangles for
     the range, which are as high as its ink, and are the fallback. Called through a prototype that takes
@@ -187,7 +185,7 @@ def _boxes(
     place = view.placer()
     upright = view.turns % 2 == 0
 
-    def box_of(first: int, last: int) -> tuple[int, int, int, int, int] | None:
+    def box_of(first: int, last: int) -> tuple[int, ...] | None:
         if not (loose(address, first, to_head) and loose(address, last, to_tail)):
             return None
         left, top, right, bottom, tail_left, tail_top, tail_right, tail_bottom = values()
@@ -199,7 +197,8 @@ def _boxes(
             left, bottom, right, top = _ink(textpage, first, last)
             size = top - bottom
         box = place(left, bottom, right, top)
-        return None if box is None else (*box, int(min(_HUGE, abs(size)) * wire.SIZE_UNIT))
+        height = int(min(_HUGE, abs(size)) * wire.SIZE_UNIT)
+        return None if box is None else (*box, height, wire.SURE)
 
     return box_of
 
