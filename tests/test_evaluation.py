@@ -740,6 +740,12 @@ def test_gold_that_fits_nothing_is_no_input(tmp_path: Path) -> None:
             "line 2: does not say which document",
         ),
         ("g.jsonl", b"[1]\n", "line 1: does not say which document"),
+        (
+            "g.jsonl",
+            b'{"document": "a.pdf"}\n{"document": "a.pdf"}\n',
+            "line 2: gold of 'a.pdf' again",
+        ),
+        ("g.csv", b"document,total\na.pdf,1\nb.pdf,2\na.pdf,3\n", "line 4: gold of 'a.pdf' again"),
         ("g.jsonl", b'{"document": "a.pdf", "x": "\xff"}\n', "line 1: not UTF-8"),
         ("g.jsonl", b'{"document": "a.pdf", "data": {"x": NaN}}\n', "line 1: not JSON: NaN"),
         ("g.jsonl", b'{"document": "a.pdf", "x": 1e999}\n', "line 1: not JSON: 1e999"),

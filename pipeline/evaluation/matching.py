@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import UsageError
 from pipeline.evaluation.reading import Entry
 from pipeline.writers import data_file
 
@@ -28,7 +29,16 @@ class Match:
 
 
 def matched(golds: Sequence[Entry], documents: Iterable[str]) -> list[Match]:
-    """The document of every gold entry, in the order of the gold."""
+    """The document of every gold entry, in the order of the gold.
+
+    Raises:
+        UsageError: two entries have the same name.
+
+    """
+    seen: dict[str, Entry] = {}
+    for gold in golds:
+        if (before := seen.setdefault(gold.name, gold)) is not gold:
+            raise UsageError(f"{gold.where}: gold of {gold.name!r} again; see {before.where}")
     index = _Index(documents)
     wanted = [index.find(gold.name) for gold in golds]
     claims: dict[str, list[int]] = defaultdict(list)
