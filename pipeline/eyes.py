@@ -14,8 +14,8 @@ from pipeline.results import Coverage, Finding
 
 #: How to get what is missing.
 INSTALL = "pip install 'fieldsift[local]'"
-#: What one page may take: a child holds the models beside the picture (0.6 to 1.4 GB in use), and a page of
-#: a newspaper has a thousand lines.
+#: What one page may take. A child holds the models beside the picture (0.8 GB in use for a receipt, 1 GB
+#: for 35 million points), and a page of a newspaper has a thousand lines.
 LIMITS = Limits(memory=4 << 30, cpu=120, wall=300.0)
 #: Bytes of the machine's memory for each child.
 _MEMORY = 2 << 30
@@ -141,7 +141,8 @@ def notes(document: Document, provider: Provider) -> tuple[Finding, ...]:
     if not unread:
         return odd
     pages = ", ".join(map(str, unread[:20])) + (", ..." if len(unread) > 20 else "")
-    told = f"no words are known of page {pages} ({INSTALL} recognises them): "
+    way_out = f" ({INSTALL} recognises them)" if ocr.missing() else ""
+    told = f"no words are known of page {pages}{way_out}: "
     if provider.reads_images:
         told += "values that stand there can't be proven"
         return (*odd, Finding("no_words", "", told, "warning"))

@@ -283,6 +283,8 @@ class Runner:
             return
         # A model that sees answers while we look for the words that prove its answer.
         looking = asyncio.ensure_future(self.eyes.look(document, content))
+        # Where no stage came so far as to need them, nobody has to hear that looking failed.
+        looking.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             if self._all_blind:
                 document = readable(await looking)

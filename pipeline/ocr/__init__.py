@@ -36,10 +36,6 @@ def version() -> str:
 
     Another string means that the same picture may be read differently: the models ship inside
     rapidocr's wheel, so its version is theirs.
-
-    Raises:
-        PackageNotFoundError: the extra `local` is missing (an ImportError).
-
     """
     return f"rapidocr {_installed('rapidocr')}, onnxruntime {_installed('onnxruntime')}, revision {REVISION}"
 
@@ -86,6 +82,3 @@ def _models() -> "Models":
     from pipeline.ocr.models import Models
 
     return Models()
-
-
-__all__ = ["PackageNotFoundError", "missing", "prepare", "read", "version"]
