@@ -14,7 +14,7 @@ from jsonschema.validators import validator_for
 
 from pipeline.errors import SchemaError
 from pipeline.schema import Schema
-from pipeline.schema.gemini import compile as compile_schema
+from pipeline.schema.dialects import compile as compile_schema
 from tests.wire import TYPES, schema_violations
 
 
@@ -22,6 +22,7 @@ def compiled(body: dict[str, Any]) -> dict[str, Any]:
     """A schema compiled; checked to be accepted, repeatable, and the user's own left alone."""
     before = copy.deepcopy(body)
     result = compile_schema(Schema("s", body))
+    assert result is not None
     assert schema_violations(result) == []
     assert json.dumps(compile_schema(Schema("s", body))) == json.dumps(result)
     assert body == before
@@ -156,6 +157,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "type": "object",
             "properties": {"a": {"type": "integer"}, "b": {"type": "string", "enum": ["y"]}},
             "propertyOrdering": ["a", "b"], "required": ["a", "b"],
+            "description": 'if {} then {"required": ["q"]}',
         },
     ),
     "all of, tuples": (

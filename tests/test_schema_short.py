@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pipeline.errors import SchemaError
+from pipeline.schema import Schema
 from pipeline.schema.short import TYPES, parse
 from pipeline.schema.tree import tree
 from tests.test_schema import types
@@ -129,3 +130,16 @@ def test_fields_of_the_short_form_keep_name_type_and_order(
         sub = body["properties"][name]
         said = sub["items"]["type"] if many else sub["type"][0]
         assert said == TYPES[kind]["type"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("vendor", "'vendor str'"), ("date", "'date date'"), ("total", "'total str'")],
+)
+def test_one_word_alone_is_the_name_of_a_schema_and_the_way_out_is_told(
+    name: str, line: str
+) -> None:
+    """One field alone needs its type; what the message proposes is a schema."""
+    with pytest.raises(SchemaError, match=re.escape(f"one field alone needs its type: {line}")):
+        Schema.of(name)
+    assert list(Schema.of(line.strip("'")).body["properties"]) == [name]

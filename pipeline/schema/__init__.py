@@ -1,10 +1,8 @@
 """A user's schema: from a JSON Schema file, `module:Model`, the short form, or a shipped name."""
 
 import hashlib
-import importlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline import usercode
 from pipeline.errors import SchemaError
 from pipeline.schema.tree import Node, tree
 
 __all__ = ["Node", "Schema", "shipped_names"]
 
-_MODEL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SHIPPED_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 #: What the short form has and the path of a file has not.
 _SHORT = re.compile(r"[,\n]|:\s")
@@ -99,9 +97,11 @@ def slug(text: str) -> str:
 
 
 def _of_text(text: str, root: Path) -> Schema:
+    from pipeline.schema.short import own_type, parse
+
     if text.endswith(".json") or ("/" in text and not _SHORT.search(text)):
         return _of_file(root / text)
-    if _MODEL.fullmatch(text):
+    if usercode.NAMED.fullmatch(text):
         return _of_import(text, root)
     if _SHIPPED_NAME.fullmatch(text):
         if text in shipped_names():
@@ -111,12 +111,12 @@ def _of_text(text: str, root: Path) -> Schema:
             if (root / text).is_file():
                 return _of_file(root / text)
         if "_" not in text and "-" not in text:
+            named = text if len(text) < 64 else "name"
             raise SchemaError(
                 f"no schema named {text!r}: shipped are {', '.join(shipped_names())}; else give a "
-                f"JSON Schema file (schema.json), module:Model, or fields ('vendor, total float')"
+                f"JSON Schema file (schema.json), module:Model, or fields ('vendor, total float'); "
+                f"one field alone needs its type: '{named} {own_type(named)}'"
             )
-    from pipeline.schema.short import parse
-
     return _checked("extract", parse(text), f"the short form {text!r}")
 
 
@@ -136,46 +136,13 @@ def _of_file(path: Path) -> Schema:
 
 
 def _of_import(text: str, root: Path) -> Schema:
-    module_name, _, name = text.partition(":")
-    module = _imported(module_name, root.resolve(), text)
-    if not hasattr(module, name):
-        raise SchemaError(f"schema {text}: {module_name} has no {name}")
-    found = getattr(module, name)
-    if isinstance(found, Mapping):
-        return _checked(slug(name), _plain_json(found), text)
-    return _of_model(found, source=text)
-
-
-def _imported(module_name: str, folder: Path, text: str) -> Any:
-    """A module of the user's folder, never one of the same name from elsewhere."""
-    top = module_name.partition(".")[0]
-    places = [folder / f"{top}.py", folder / top / "__init__.py", folder / top]
-    if not any(place.exists() for place in places):
-        raise SchemaError(
-            f"schema {text}: there is no {top}.py in {folder}, and code is imported from there only"
-        )
-    loaded = sys.modules.get(top)
-    if loaded is not None:
-        origin = getattr(loaded, "__file__", None) or next(
-            iter(getattr(loaded, "__path__", ())), ""
-        )
-        if Path(origin).resolve() not in places:
-            raise SchemaError(
-                f"schema {text}: the name {top} is taken by {origin or 'Python itself'} in this "
-                f"process; rename {folder / top}"
-            )
-    importlib.invalidate_caches()
-    sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise SchemaError(
-            f"schema {text}: importing {module_name} from {folder} failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(str(folder))
+        found = usercode.found(text, root)
+    except ValueError as error:
+        raise SchemaError(f"schema {error}") from error
+    if isinstance(found, Mapping):
+        return _checked(slug(text.partition(":")[2]), _plain_json(found), text)
+    return _of_model(found, source=text)
 
 
 def _of_model(model: Any, source: str) -> Schema:

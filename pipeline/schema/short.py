@@ -65,6 +65,11 @@ def parse(text: str) -> dict[str, Any]:
     }
 
 
+def own_type(name: str) -> str:
+    """The type of a field of which none is given."""
+    return name if name in _OWN_TYPE else "str"
+
+
 def _field(field: str) -> tuple[str, dict[str, Any]]:
     """Name and sub-schema of one field."""
     head, _, description = (part.strip() for part in field.partition(":"))
@@ -74,7 +79,7 @@ def _field(field: str) -> tuple[str, dict[str, Any]]:
             f"the field {field!r}: {name!r} is not a name (a letter, then letters, digits, _ and -); "
             f"write fields like {_EXAMPLE}, or one on a line when a description holds a comma"
         )
-    word = " ".join(words) or (name if name in _OWN_TYPE else "str")
+    word = " ".join(words) or own_type(name)
     kind = TYPES.get(word.removesuffix("[]"))
     if kind is None:
         raise SchemaError(
