@@ -26,17 +26,24 @@ class Rates:
     audio: Decimal | None = None
     cached_audio: Decimal | None = None
 
+    def times(self, factor: Decimal) -> "Rates":
+        """The rates where all tokens cost a factor more."""
+        known = {name: rate for name in self.__dataclass_fields__ if (rate := getattr(self, name))}
+        return replace(self, **{name: (rate * factor).normalize() for name, rate in known.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """What a model costs from `valid_from` on (None: since ever), and where and when that was read.
 
-    `rates` by service tier; `long` by service tier for prompts of more than `long_above` tokens.
+    `rates` by service tier; `long` by service tier for prompts of more than `long_above` tokens. `search`
+    is USD for a thousand queries of search tools, what is free each month not taken off.
     """
 
     rates: Mapping[str, Rates]
     long: Mapping[str, Rates]
     long_above: int | None = None
+    search: Decimal | None = None
     valid_from: date | None = None
     source: str = ""
     checked: date | None = None
@@ -50,33 +57,48 @@ class Price:
         thoughts: int = 0,
         tool: int = 0,
         audio: int = 0,
-        tier: Tier = "standard",
+        cached_audio: int | None = None,
+        searches: int = 0,
+        tier: str = "standard",
     ) -> Decimal | None:
         """What so many tokens cost in USD, exact; None where a rate that is needed is unknown.
 
-        `input` holds the `cached` and the `audio` tokens; `tool` tokens stand beside it and cost the
-        same. The service does not say how many cached tokens are audio: the dearer reading is taken,
-        that as few as possible are both.
+        The names are those of a reply's usage. `input` holds the `cached` and the `audio` tokens; `tool`
+        tokens stand beside it, cost the same, and count towards `long_above`: no service says whether they do, and
+        without them a prompt could cost more than was set aside. Where the service does not say how many of the cached
+        tokens are audio (`cached_audio`), the dearer reading is taken: that as few as possible are both.
         """
-        is_long = self.long_above is not None and input > self.long_above
-        rates = (self.long if is_long else self.rates).get(tier)
+        audio = min(audio, input)
+        is_long = self.long_above is not None and input + tool > self.long_above
+        rates = (self.long if is_long else self.rates).get(tier or "standard")
         if rates is None:
             return None
-        fresh_audio = min(audio, max(0, input - cached))
-        old_audio = min(audio - fresh_audio, cached)
+        if cached_audio is None:
+            cached_audio = audio - min(audio, max(0, input - cached))
+        old_audio = min(cached_audio, cached, audio)
+        fresh_audio = audio - old_audio
         charged = (
             (max(0, input - cached - fresh_audio) + tool, rates.input),
             (fresh_audio, rates.audio),
             (cached - old_audio, rates.cached),
             (old_audio, rates.cached_audio),
             (output + thoughts, rates.output),
+            (searches * (_MILLION // 1000), self.search),
         )
         total = Decimal(0)
-        for tokens, rate in charged:
-            if tokens and rate is None:
+        for count, rate in charged:
+            if count and rate is None:
                 return None
-            total += tokens * (rate or 0)
+            total += count * (rate or 0)
         return total / _MILLION
+
+    def times(self, factor: Decimal) -> "Price":
+        """The price where all tokens cost a factor more; searches cost the same."""
+        return replace(
+            self,
+            rates={tier: rates.times(factor) for tier, rates in self.rates.items()},
+            long={tier: rates.times(factor) for tier, rates in self.long.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,10 @@ class Model:
     """One model at one service.
 
     `input_limit` and `output_limit` are tokens. `thinking` lists the levels that it takes: empty means
-    none, None unknown. `shutdown` is the day it ends or ended, `successor` the id to use then. An
+    none, None unknown. `sampling` is False where `temperature` is not taken, `combines` where tools can
+    stand beside neither an answer in JSON nor tools of the other kind. `cache_tokens` is the least that a cache
+    of it holds, where that is not its service's figure; `regional` how much dearer it is at Vertex AI's locations
+    but `global` (1.1: a tenth). `shutdown` is the day it ends or ended, `successor` the id to use then. An
     alias has the facts of the model it stands for today.
     """
 
@@ -93,6 +118,10 @@ class Model:
     input_limit: int | None = None
     output_limit: int | None = None
     thinking: tuple[str, ...] | None = None
+    sampling: bool = True
+    combines: bool = True
+    cache_tokens: int | None = None
+    regional: Decimal | None = None
     prices: tuple[Price, ...] = ()
     shutdown: date | None = None
     successor: str | None = None
@@ -102,25 +131,53 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What holds for all models of one service: its address, and the limits of one request.
+    """What holds for all models of one service: how it is spoken to, and the limits of one request.
 
-    `input_limit` and `output_limit` (tokens) are those of a model that has no own. Sizes are bytes.
-    `page_tokens` and `image_tokens` are the most tokens of one PDF page or picture
-    by media resolution (`default` where none is asked for). None and empty mean unknown.
+    `wire` is what it speaks. `keys` are the variables that hold its key, in order, `address` the one
+    that may point elsewhere. `input_limit` and `output_limit` (tokens) are those of a model that has no own.
+    Sizes are bytes; `inline_bytes` is the largest request with files in it, `file_bytes` the largest file
+    that can be uploaded apart (None: there is no such way), `image_bytes` the largest picture inside a request,
+    `storage_url` where the files of a bucket are put. `cache_tokens` is the least that a cache holds
+    (None: there are no caches). `page_tokens` and
+    `image_tokens` are the most tokens of one PDF page or picture by media resolution (`default` where
+    none is asked for). None and empty mean unknown.
+
+    `models_of` names the service whose models and prices are those of this one too.
+    For OpenAI-compatible services: `pdf` says how PDFs go there (as file parts, as a picture of each page, or as
+    text), `sees` and `hears` whether pictures and audio do, `schema` what `response_format` takes,
+    `effort` whether `reasoning_effort` is known there, `limit_name` how the output limit is called.
+    For services that speak Gemini's wire: `auth` says whether the key stands in `x-goog-api-key`, or in
+    `Authorization` as a bearer token.
     """
 
     provider: str
-    base_url: str
-    source: str
-    checked: date
+    base_url: str = ""
+    source: str = ""
+    checked: date | None = None
+    wire: str = "gemini"
+    keys: tuple[str, ...] = ()
+    address: str = ""
     input_limit: int | None = None
     output_limit: int | None = None
     request_bytes: int | None = None
+    inline_bytes: int | None = None
+    file_bytes: int | None = None
+    cache_tokens: int | None = None
+    image_bytes: int | None = None
+    storage_url: str = ""
     pdf_bytes: int | None = None
     pdf_pages: int | None = None
     images: int | None = None
     page_tokens: Mapping[str, int] | None = None
     image_tokens: Mapping[str, int] | None = None
+    pdf: Literal["file", "images", "text"] = "file"
+    sees: bool = True
+    hears: bool = True
+    schema: Literal["json_schema", "json_object", "none"] = "json_schema"
+    effort: bool = True
+    limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    auth: Literal["key", "bearer"] = "key"
+    models_of: str = ""
 
 
 def find(provider: str, model: str) -> Model | None:
@@ -133,15 +190,28 @@ def all_models() -> tuple[Model, ...]:
     return tuple(_models().values())
 
 
+def all_services() -> tuple[Service, ...]:
+    """Every service of the catalogue, in the order of the file."""
+    return tuple(_services().values())
+
+
 def service(provider: str) -> Service | None:
     """What is known of a service itself; None when it is not listed."""
     return _services().get(provider)
 
 
-def price(model: Model | None, on: date) -> Price | None:
-    """The price of a model on a day; None when it is unknown."""
-    dated = [p for p in model.prices if p.valid_from is None or p.valid_from <= on] if model else []
-    return max(dated, key=lambda p: p.valid_from or date.min, default=None)
+def price(model: Model | None, on: date, location: str = "") -> Price | None:
+    """The price of a model on a day; None when it is unknown.
+
+    `location` is that of Vertex AI, where all but `global` may cost more.
+    """
+    if model is None:
+        return None
+    dated = [p for p in model.prices if p.valid_from is None or p.valid_from <= on]
+    found = max(dated, key=lambda p: p.valid_from or date.min, default=None)
+    if found is None or model.regional is None or location in {"", "global"}:
+        return found
+    return found.times(model.regional)
 
 
 def price_of(given: Mapping[str, Any], *, source: str = "", checked: date | None = None) -> Price:
@@ -156,7 +226,7 @@ def price_of(given: Mapping[str, Any], *, source: str = "", checked: date | None
     """
     if "standard" not in given:
         given = {"standard": given}
-    tables = {k: v for k, v in given.items() if k not in {"valid_from", "long_above"}}
+    tables = {k: v for k, v in given.items() if k not in {"valid_from", "long_above", "search"}}
     tiers = {"standard", "batch", "flex", "priority"}
     if unknown := {name.removesuffix("_long") for name in tables} - tiers:
         raise ValueError(f"a price has no {min(unknown)!r}")
@@ -164,6 +234,7 @@ def price_of(given: Mapping[str, Any], *, source: str = "", checked: date | None
         rates={k: _rates(v) for k, v in tables.items() if not k.endswith("_long")},
         long={k.removesuffix("_long"): _rates(v) for k, v in tables.items() if k.endswith("_long")},
         long_above=given.get("long_above"),
+        search=_amount("search", given["search"]) if "search" in given else None,
         valid_from=given.get("valid_from"),
         source=source,
         checked=checked,
@@ -207,10 +278,16 @@ def _file() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _services() -> dict[str, Service]:
-    return {
-        name: Service(provider=name, **{k: v for k, v in table.items() if k != "model"})
-        for name, table in _file().items()
+    return {name: _service(name, table) for name, table in _file().items()}
+
+
+def _service(name: str, table: Mapping[str, Any]) -> Service:
+    facts: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table.items()
+        if key != "model"
     }
+    return Service(name, **facts)
 
 
 @lru_cache(maxsize=1)
@@ -222,7 +299,8 @@ def _models() -> dict[tuple[str, str], Model]:
 def _listed() -> Iterator[Model]:
     for name, table in _file().items():
         limits = {key: table.get(key) for key in ("input_limit", "output_limit")}
-        for given in table["model"]:
+        shared = _file()[table["models_of"]].get("model", ()) if "models_of" in table else ()
+        for given in (*shared, *table.get("model", ())):
             facts = limits | {k: v for k, v in given.items() if k not in {"price", "thinking"}}
             levels = given.get("thinking")
             yield Model(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Box = tuple[float, float, float, float]
-PartKind = Literal["text", "pdf", "image"]
+PartKind = Literal["text", "pdf", "image", "audio", "video"]
 FieldKind = Literal["text", "check", "choice"]
 
 

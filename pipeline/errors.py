@@ -11,22 +11,40 @@
     ├── NoInput                          5  nothing matched the input
     ├── Stopped                          3  the run stopped early; the same command continues
     │   ├── BudgetReached                   the next call could pass the money cap
-    │   └── QuotaReached                    a quota per day or a spend cap; waiting seconds does not help
+    │   └── QuotaReached                    a quota per day; waiting seconds does not help
+    │       └── PaymentNeeded                   no money left, a spend cap, no billing; waiting does not help at all
     └── DocumentError                    1  one document's trouble: it becomes a Result, the run goes on
         ├── LoadError                       the file can't be read; `reason` is its kind
         ├── ReplyError                      the service's answer can't be used; `reason` is its kind
-        │   └── Transient                   may pass; the gate sends it again, a bounded number of times
+        │   ├── GaveUp                      it was sent as often as is allowed; another endpoint may answer
+        │   ├── Transient                   may pass; the gate sends it again, a bounded number of times
+        │   └── ContentRefused              the service does not want this content; its Result is `refused`
         └── NotRecorded                     a recording or `--offline` has no answer for this request
 
 The exit codes are those of the command line's table in README.md; a run that
 meets several takes the first of 130, 70, 4, 3, 1, 0.
 """
 
+from collections.abc import Iterable
+from typing import Any, Self
+
 
 class FieldsiftError(Exception):
-    """The root: every error that this product raises on purpose."""
+    """The root: every error that this product raises on purpose.
+
+    Attributes:
+        attempts: the answers that were paid for before it (`results.Attempt`), in their order.
+
+    """
 
     exit_code = 70
+    attempts: tuple[Any, ...] = ()
+
+    def after(self, attempts: Iterable[Any]) -> Self:
+        """The same error with these attempts; one error can end several questions, so that it isn't changed."""
+        same = type(self).__new__(type(self), *self.args)
+        same.__dict__ |= self.__dict__ | {"attempts": tuple(attempts)}
+        return same
 
 
 class UsageError(FieldsiftError):
@@ -78,7 +96,11 @@ class BudgetReached(Stopped):
 
 
 class QuotaReached(Stopped):
-    """A quota per day, or the provider's spend cap, is used up."""
+    """A quota per day is used up, or the tier has none."""
+
+
+class PaymentNeeded(QuotaReached):
+    """The account has no money left, has met its spend cap, or was never paid for."""
 
 
 class DocumentError(FieldsiftError):
@@ -102,6 +124,14 @@ class LoadError(DocumentError):
 
 class ReplyError(DocumentError):
     """An answer that can't be used. Its Result has the status `failed`."""
+
+
+class GaveUp(ReplyError):
+    """A failure that could have passed did not, in all tries; `reason` is that of the last one."""
+
+
+class ContentRefused(ReplyError):
+    """The service refuses the content by its rules. Its Result has the status `refused`."""
 
 
 class NotRecorded(DocumentError):

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.ledger.database import Database
 from pipeline.ledger.replies import REPLAYING, Recording, Replies, StoredReplies, nearest
+from pipeline.ledger.shelf import Shelf
 from pipeline.ledger.words import Words
 from pipeline.writers import sync_folder
 
@@ -28,6 +29,7 @@ __all__ = [
     "Pass",
     "Recording",
     "Replies",
+    "Shelf",
     "StoredReplies",
     "Words",
     "nearest",
@@ -311,8 +313,8 @@ class Ledger:
         return int(self._database.read(query)[0])
 
     def calls(self) -> tuple[int, int]:
-        """How many calls were sent, and of how many it is not known what they cost."""
-        query = """select count(*), coalesce(sum(state <> 'free' and cost is null
+        """How many calls cost something or may have, and of how many of them it is not known how much."""
+        query = """select coalesce(sum(state <> 'free'), 0), coalesce(sum(state <> 'free' and cost is null
                      and (state = 'paid' or reserved is null)), 0) from calls"""
         sent, unpriced = self._database.read(query)
         return int(sent), int(unpriced)

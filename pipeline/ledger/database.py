@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pipeline.errors import StateError
+from pipeline.errors import SetupError, StateError
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
@@ -115,6 +115,38 @@ class Database:
         self._jobs.put(None)
         self._thread.join()
         self.reader.close()
+
+
+class Table:
+    """A table of `replies.sqlite`, which is opened when it is first needed; in memory without a folder."""
+
+    def __init__(self, folder: Path | None, script: str) -> None:
+        self._folder = folder
+        self._script = script
+        self._opened: Database | None = None
+
+    @property
+    def database(self) -> Database:
+        """The file; its folder is made if it isn't there.
+
+        Raises:
+            SetupError: the folder can't be made, or its state is damaged.
+
+        """
+        if self._opened is None:
+            folder = self._folder
+            try:
+                if folder:
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise SetupError(f"{error.filename}: {error.strerror}") from error
+            self._opened = Database(folder / "replies.sqlite" if folder else None, self._script)
+        return self._opened
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _tell(

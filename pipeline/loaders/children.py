@@ -110,13 +110,16 @@ class Loaders:
             {"do": "load"}, file, lambda found, tail: wire.unpack(found, tail, file)
         )
 
-    async def draw(self, content: bytes, page: int, dpi: int = 150) -> bytes:
-        """A picture (PNG) of one page as it is seen, form values included.
+    async def draw(
+        self, content: bytes, page: int, dpi: int = 150, *, small: bool = False
+    ) -> bytes:
+        """A picture (PNG) of one page as it is seen, form values included, on white.
 
         Args:
             content: the bytes of a PDF or a picture; better its part's, which are repaired if need be.
             page: its number, from 1.
             dpi: dots per inch; a page larger than 25 million dots at that gets fewer.
+            small: JPEG where PNG would be large, as it is for scans and photographs.
 
         Raises:
             LoadError: it can't be drawn; `unsupported` for kinds that have no look.
@@ -124,7 +127,7 @@ class Loaders:
 
         """
         file = wire.File("", sniff(content), content)
-        asked = {"do": "draw", "page": page, "dpi": dpi, "side": _SIDE}
+        asked = {"do": "draw", "page": page, "dpi": dpi, "side": _SIDE, "small": small}
         return await self._run(asked, file, _picture)
 
     async def recognise(self, content: bytes, page: int) -> Page:
@@ -296,8 +299,8 @@ def _second_look(error: LoadError, doubtful: bool) -> LoadError:
 
 
 def _picture(_: object, tail: bytes) -> bytes:
-    if not tail.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise wire.Garbage("a picture that is no PNG")
+    if sniff(tail) not in {"image/png", "image/jpeg"}:
+        raise wire.Garbage("a picture that is no PNG and no JPEG")
     return tail
 
 

@@ -1,57 +1,126 @@
-"""Request in, Reply out: what a provider is, and the table of those that exist."""
+"""Request in, Reply out: what a provider is, and the table of the wires that are spoken."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
+from pipeline import catalogue
 from pipeline.document import Document, Part
 from pipeline.errors import UsageError
 from pipeline.schema import Schema
-from pipeline.stages import MediaResolution, Stage, Thinking
+from pipeline.stages import MediaResolution, Safety, ServiceTier, Stage, Thinking
+from pipeline.tools import Tool as Tool
 
-#: name -> module with `open_provider(endpoint) -> Provider` and `check(stage, model)`; a new provider is a module and a line here.
-PROVIDERS = {
+#: wire -> module with `open_provider(endpoint, shelf) -> Provider` and `check(asked, endpoint)`; a new wire is a module and a line here.
+WIRES: Final = {
     "gemini": "pipeline.providers.gemini",
+    "openai": "pipeline.providers.openai",
     "local": "pipeline.providers.local",
 }
+
+#: How much of a schema goes along: all that the service enforces, its outline alone, or only words in the prompt.
+Level = Literal["full", "reduced", "none"]
+LEVELS: Final[tuple[Level, ...]] = ("full", "reduced", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is reached: provider, model id, base address, and the key with the name it came from."""
+    """Where a model is reached: provider, model id, base address, and the key with the name it came from.
+
+    `facts` and `card` are what the pipeline file says otherwise than the catalogue about the service
+    and the model. `project` and `location` are Vertex AI's; with a project and no key the machine's
+    own Google credentials are used. `bucket` (`gs://name/folder`) takes files that are too large to be sent inline there.
+    """
 
     provider: str
     model: str
     base_url: str = ""
     key: str = field(default="", repr=False)
     key_name: str = ""
+    facts: catalogue.Service | None = None
+    card: catalogue.Model | None = None
+    project: str = ""
+    location: str = ""
+    bucket: str = ""
 
     @property
     def name(self) -> str:
         """`provider:model`, or `local` alone: how it stands in Results and messages."""
         return self.provider if self.provider == self.model else f"{self.provider}:{self.model}"
 
+    @property
+    def service(self) -> catalogue.Service:
+        """What is known of the service; nothing but its wire where it is in no list."""
+        known = self.facts or catalogue.service(self.provider)
+        return known or catalogue.Service(self.provider, wire="openai")
+
+    @property
+    def known(self) -> catalogue.Model | None:
+        """What is known of the model; None when it is in no list."""
+        return self.card or catalogue.find(self.provider, self.model)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a stage asks of the model; None is not sent."""
+    """What a stage asks of the model; None and empty are not sent.
+
+    `service_tier` and `stream` say how an answer is bought, not what is asked: they are not part of
+    the key. `tools` are the service's own (`google_search`, `url_context`, `code_execution`),
+    `functions` the user's.
+    """
 
     max_output_tokens: int
     thinking: Thinking | None = None
     media_resolution: MediaResolution | None = None
     temperature: float | None = None
     seed: int | None = None
+    safety: Safety | None = None
+    tools: tuple[str, ...] = ()
+    functions: tuple[Tool, ...] = ()
+    service_tier: ServiceTier | None = None
+    stream: bool = False
+
+    def canonical(self) -> dict[str, Any]:
+        """What of it decides the answer, as plain JSON, without what is not sent."""
+        bought = {"service_tier", "stream"}
+        told = {f: getattr(self, f) for f in self.__dataclass_fields__ if f not in bought}
+        told["tools"] = list(self.tools)
+        told["functions"] = [asdict(function) for function in self.functions]
+        return {name: value for name, value in told.items() if value not in (None, [])}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function that the model asks for, with its arguments; `id` is the service's name for this call."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One round of function calls: the model's turn exactly as it came, and a JSON value for each call in it.
+
+    `said` is in the wire's own form (it can hold signatures that must go back unchanged).
+    """
+
+    said: Mapping[str, Any]
+    calls: tuple[Call, ...]
+    results: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to one model, in no provider's format.
 
-    `content` goes in order, the document last. `schema` is already in the provider's dialect.
-    `document`, `target` (the full schema) and `least` (the confidence below which a value is left
+    `content` goes in order, the document last; its first `shared` parts are the same for all documents
+    of the stage. `schema` is already in the provider's dialect; where it is None and `as_json` holds,
+    JSON of any shape is asked for. `turns` are the rounds of function calls so far. `wire` is that of
+    the endpoint. `document`, `target` (the full schema) and `least` (the confidence below which a value is left
     out) are for engines that run here and read pages and words; they are not part of the key.
     """
 
@@ -61,13 +130,17 @@ class Request:
     content: tuple[Part, ...]
     schema: Mapping[str, Any] | None
     settings: Settings
+    as_json: bool = True
+    shared: int = 0
+    turns: tuple[Turn, ...] = ()
+    wire: str = "gemini"
     document: Document | None = field(default=None, compare=False, repr=False)
     target: Schema | None = field(default=None, compare=False, repr=False)
     least: float = field(default=0.0, compare=False, repr=False)
 
     def canonical(self) -> dict[str, Any]:
         """The request as plain JSON, a hash in place of bytes; equal requests are equal here."""
-        return {
+        told: dict[str, Any] = {
             "provider": self.provider,
             "model": self.model,
             "system": self.system,
@@ -78,10 +151,19 @@ class Request:
                 for part in self.content
             ],
             "schema": self.schema,
-            "settings": {
-                name: value for name, value in asdict(self.settings).items() if value is not None
-            },
+            "settings": self.settings.canonical(),
         }
+        # What most requests don't have is not in their key either: answers of earlier versions stay good.
+        if self.wire != (self.provider if self.provider in WIRES else "gemini"):
+            # One service may be reached by two: their answers are read differently.
+            told["wire"] = self.wire
+        if not self.as_json:
+            told["as_json"] = False
+        if self.turns:
+            told["turns"] = [
+                {"said": turn.said, "results": list(turn.results)} for turn in self.turns
+            ]
+        return told
 
     def key(self) -> str:
         """The hash (hex) under which the answer is kept: no address, no file or stage name, no price tier."""
@@ -92,7 +174,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens by kind. `input` holds the cached ones too; `output` is without `thoughts`."""
+    """Tokens by kind. `input` holds the cached and the audio ones too; `output` is without `thoughts`.
+
+    `cached_audio` is known only where the service tells it. `by_modality` says what the input was made of (`text`, `image`, `video`,
+    `audio`, `document`). `searches` counts queries of search tools; `tier` is the service tier that
+    the answer says it was made at, empty where it says nothing. `is_counted` is False where the answer
+    does not say what it took: then what was reserved for it is what it cost.
+    """
 
     input: int = 0
     cached: int = 0
@@ -100,6 +188,11 @@ class Usage:
     thoughts: int = 0
     tool: int = 0
     audio: int = 0
+    cached_audio: int | None = None
+    searches: int = 0
+    by_modality: tuple[tuple[str, int], ...] = ()
+    tier: str = ""
+    is_counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +215,9 @@ class Reply:
     """One answer, read: `truncated` and `refused` ones have whatever text came before the end.
 
     `reason` is the service's own word for an end that is not a plain stop (`MAX_TOKENS`, `SAFETY`).
+    `calls` are functions that the model wants to have called before it answers (`finish` is then
+    `stop`), `said` its turn as it came, to be sent back with the results. `sources` are the addresses that search tools
+    read.
     """
 
     text: str
@@ -131,10 +227,52 @@ class Reply:
     model: str = ""
     response_id: str = ""
     hints: tuple[Hint, ...] = ()
+    calls: tuple[Call, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A request as it would go over HTTP, for people: `$NAME` stands in `headers` in place of the key."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the service says of a model; None and empty where it does not say it.
+
+    `id` is without `models/`. Limits are tokens. `methods` are those of the API (`generateContent`,
+    `countTokens`, `createCachedContent`, `batchGenerateContent`), `thinking` whether it can think.
+    """
+
+    id: str
+    name: str = ""
+    version: str = ""
+    input_limit: int | None = None
+    output_limit: int | None = None
+    methods: tuple[str, ...] = ()
+    thinking: bool | None = None
+
+
+class Shelf(Protocol):
+    """Where a provider remembers, across runs, what it left at a service: uploaded files, caches."""
+
+    def recall(self, name: str) -> str | None:
+        """What stands under a name and has not expired."""
+        ...
+
+    async def remember(self, name: str, value: str, until: float) -> None:
+        """Keep a value under a name until a time (seconds since 1970); an empty value forgets the name."""
+        ...
 
 
 class Provider(Protocol):
-    """What a provider module's `open_provider(endpoint)` returns.
+    """What a provider module's `open_provider(endpoint, shelf)` returns.
 
     `stored` says whether answers are kept and paid for: False for an engine that runs here for free.
     """
@@ -143,8 +281,12 @@ class Provider(Protocol):
     stored: bool
     reads_images: bool
 
-    def dialect(self, schema: Schema) -> Mapping[str, Any] | None:
-        """The schema as it is sent."""
+    def dialect(self, schema: Schema, level: Level = "full") -> Mapping[str, Any] | None:
+        """The schema as it is sent; None where it goes as words in the prompt."""
+        ...
+
+    def shown(self, request: Request) -> Shown:
+        """The request as it would be sent, without the key."""
         ...
 
     def ceiling(self, request: Request) -> Usage:
@@ -171,6 +313,10 @@ class Provider(Protocol):
         """
         ...
 
+    def restore(self, data: Any, request: Request) -> Any:
+        """The data of an answer in the form of the user's schema, where the dialect asked for another."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections."""
         ...
@@ -184,25 +330,24 @@ def check(stage: Stage, endpoint: Endpoint) -> None:
 
     """
     try:
-        _module(endpoint).check(stage, endpoint.model)
+        _module(endpoint).check(stage, endpoint)
     except UsageError as error:
         raise UsageError(f"stage {stage.name}: {error}") from None
 
 
-def open_provider(endpoint: Endpoint) -> Provider:
-    """The provider of an endpoint.
+def open_provider(endpoint: Endpoint, shelf: Shelf | None = None) -> Provider:
+    """The provider of an endpoint; without a `shelf` what it leaves at the service is forgotten with the process.
 
     Raises:
-        UsageError: there is no provider of that name.
+        UsageError: no wire of that name is spoken.
 
     """
-    provider: Provider = _module(endpoint).open_provider(endpoint)
+    provider: Provider = _module(endpoint).open_provider(endpoint, shelf)
     return provider
 
 
 def _module(endpoint: Endpoint) -> Any:
-    if endpoint.provider not in PROVIDERS:
-        raise UsageError(
-            f"no provider {endpoint.provider!r}; there are {', '.join(sorted(PROVIDERS))}"
-        )
-    return import_module(PROVIDERS[endpoint.provider])
+    wire = endpoint.service.wire
+    if wire not in WIRES:
+        raise UsageError(f"{endpoint.name}: no wire {wire!r}; there are {', '.join(sorted(WIRES))}")
+    return import_module(WIRES[wire])

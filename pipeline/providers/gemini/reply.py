@@ -1,50 +1,70 @@
-"""A body of `generateContent`, read: text, how it ended, and what it took.
+"""A body of `generateContent`, read: text, calls, how it ended, what it took, and what was searched.
 
 Any field may be absent, and words that are not known yet may come (`finishReason`, kinds of parts,
 usage fields): nothing here fails for them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pipeline.errors import ReplyError
-from pipeline.providers import Reply, Usage
+from pipeline.providers import Call, Reply, Usage
+from pipeline.providers.bodies import depth, word
+from pipeline.providers.gemini.chunks import answer
 
-_TRUNCATED: Final = frozenset({"MAX_TOKENS", "FINISH_REASON_UNSPECIFIED", ""})
+#: Ends that leave an answer unfinished; without any, it was cut off on its way.
+_TRUNCATED: Final = frozenset({"MAX_TOKENS", "CONTINUATION", "FINISH_REASON_UNSPECIFIED", ""})
+#: What Vertex AI calls the tiers, in another field than the Gemini API.
+_TRAFFIC: Final = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+}
+#: Counts of tokens by their names in `Usage`.
+_COUNTS: Final = {
+    "input": "promptTokenCount",
+    "cached": "cachedContentTokenCount",
+    "output": "candidatesTokenCount",
+    "thoughts": "thoughtsTokenCount",
+    "tool": "toolUsePromptTokenCount",
+}
+_LARGEST: Final = 2**31 - 1
+#: A call that is nested deeper is none that a function of a user takes.
+_DEEPEST: Final = 200
 
 
 def read(body: bytes) -> Reply:
-    """Understand an answer.
+    """Understand an answer: an object, a stream of events, or a list of its items.
 
     `STOP` is the one plain end. Without any reason the answer counts as truncated; every reason
-    other than `MAX_TOKENS` as refused, unknown ones included. Thinking is never part of the text.
+    that does not say so as refused, unknown ones included. Thinking is never part of the text, and
+    neither is code that the model ran, nor what came of it.
 
     Raises:
         ReplyError: `not_json`, or `bad_reply` where it is JSON of another kind.
 
     """
-    answer = parse(body)
-    if not isinstance(answer, Mapping):
-        raise ReplyError(
-            "bad_reply", f"the answer is JSON, but a {type(answer).__name__} and no object"
-        )
-    if "error" in answer and "candidates" not in answer:
-        raise ReplyError("bad_reply", "the answer is an error report of the service")
-    candidate = _first(answer.get("candidates"))
-    usage = _usage(_table(answer.get("usageMetadata")))
+    given = answer(body)
+    candidate = _first(given.get("candidates"))
+    reason = word(_table(candidate).get("finishReason"))
+    searched = _table(_table(candidate).get("groundingMetadata"))
     said: dict[str, Any] = {
-        "usage": usage,
-        "model": _text(answer.get("modelVersion")),
-        "response_id": _text(answer.get("responseId")),
+        "usage": _usage(
+            _table(given.get("usageMetadata")), searched, is_last=bool(reason) or candidate is None
+        ),
+        "model": word(given.get("modelVersion")),
+        "response_id": word(given.get("responseId")),
+        "sources": _sources(searched, _table(_table(candidate).get("urlContextMetadata"))),
     }
     if candidate is None:
-        blocked = _text(_table(answer.get("promptFeedback")).get("blockReason"))
+        blocked = word(_table(given.get("promptFeedback")).get("blockReason"))
         return Reply(text="", finish="refused", reason=blocked or "NO_CANDIDATES", **said)
-    reason = _text(candidate.get("finishReason"))
-    text = _answer(candidate)
+    content = _table(candidate.get("content"))
+    text = _written(content)
     if reason == "STOP":
-        return Reply(text=text, **said)
+        calls = _calls(content)
+        return Reply(text=text, calls=calls, said=content if calls else {}, **said)
     return Reply(
         text=text,
         finish="truncated" if reason in _TRUNCATED else "refused",
@@ -53,66 +73,112 @@ def read(body: bytes) -> Reply:
     )
 
 
-def parse(body: bytes) -> Any:
-    """The JSON of a body.
-
-    Raises:
-        ReplyError: `not_json`: it is none, or not UTF-8, or nested beyond reason.
-
-    """
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        kind = "is empty" if not body.strip() else "is HTML" if is_html(body) else "is not JSON"
-        raise ReplyError("not_json", f"the service's answer {kind} ({len(body)} bytes)") from error
-
-
-def is_html(body: bytes) -> bool:
-    """Whether a body is a web page, as proxies and wrong addresses give them."""
-    return body.lstrip()[:1] == b"<"
-
-
-def _answer(candidate: Mapping[str, Any]) -> str:
-    parts = _table(candidate.get("content")).get("parts")
+def _written(content: Mapping[str, Any]) -> str:
     texts = [
         _text(part.get("text"))
-        for part in (parts if isinstance(parts, list) else ())
-        if isinstance(part, Mapping) and part.get("thought") is not True
+        for part in _tables(content.get("parts"))
+        if part.get("thought") is not True
     ]
     # JSON can hold half of a surrogate pair, which no file can: it becomes the replacement character.
     return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _usage(given: Mapping[str, Any]) -> Usage:
-    details = given.get("promptTokensDetails")
-    audio = [
-        _count(detail.get("tokenCount"))
-        for detail in (details if isinstance(details, list) else ())
-        if isinstance(detail, Mapping) and detail.get("modality") == "AUDIO"
+def _calls(content: Mapping[str, Any]) -> tuple[Call, ...]:
+    """The functions that are asked for.
+
+    Raises:
+        ReplyError: `bad_reply`: the turn can't be sent back as JSON, as the next request has to.
+
+    """
+    asked = [
+        call
+        for part in _tables(content.get("parts"))
+        if isinstance(call := part.get("functionCall"), Mapping)
     ]
-    return Usage(
-        input=_count(given.get("promptTokenCount")),
-        cached=_count(given.get("cachedContentTokenCount")),
-        output=_count(given.get("candidatesTokenCount")),
-        thoughts=_count(given.get("thoughtsTokenCount")),
-        tool=_count(given.get("toolUsePromptTokenCount")),
-        audio=sum(audio),
+    if not asked:
+        return ()
+    try:
+        sound = depth(content) <= _DEEPEST and bool(json.dumps(content, allow_nan=False))
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ReplyError(
+            "bad_reply", "the model asks for a function with what can't be sent back as JSON"
+        )
+    return tuple(
+        Call(_text(call.get("name")), _table(call.get("args")), _text(call.get("id")))
+        for call in asked
     )
 
 
-def _count(value: Any) -> int:
-    """A number of tokens; absent is 0, and a number in quotes (as JSON has 64-bit ones) is one."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+def _usage(given: Mapping[str, Any], searched: Mapping[str, Any], *, is_last: bool) -> Usage:
+    """What an answer took; before the end of a stream (`is_last`) the counts are not yet whole."""
+    by_modality = _by_modality(given.get("promptTokensDetails"))
+    cached = _by_modality(given.get("cacheTokensDetails"))
+    tier = word(given.get("serviceTier")).lower()
+    told = {name: _count(given.get(field)) for name, field in _COUNTS.items()}
+    counts = {name: count or 0 for name, count in told.items()}
+    return Usage(
+        **counts,
+        audio=by_modality.get("audio", 0),
+        cached_audio=cached.get("audio", 0) if cached else None,
+        searches=len(_texts(searched.get("webSearchQueries"))),
+        by_modality=tuple(by_modality.items()),
+        tier=tier or _TRAFFIC.get(_text(given.get("trafficType")), ""),
+        is_counted=is_last and counts["input"] > 0 and None not in told.values(),
+    )
+
+
+def _by_modality(details: Any) -> dict[str, int]:
+    """Tokens by kind of content, in lower case; what has no kind is text, as the reference says."""
+    tokens: dict[str, int] = {}
+    for detail in _tables(details):
+        kind = word(detail.get("modality")).lower()
+        name = "text" if kind in {"", "modality_unspecified"} else kind
+        tokens[name] = tokens.get(name, 0) + (_count(detail.get("tokenCount")) or 0)
+    return tokens
+
+
+def _sources(searched: Mapping[str, Any], fetched: Mapping[str, Any]) -> tuple[str, ...]:
+    """The addresses that were read, each once: what a search found, and what was fetched with success."""
+    found = [
+        _text(_table(chunk.get("web")).get("uri"))
+        for chunk in _tables(searched.get("groundingChunks"))
+    ]
+    found += [
+        _text(each.get("retrievedUrl"))
+        for each in _tables(fetched.get("urlMetadata"))
+        if _text(each.get("urlRetrievalStatus")) in {"", "URL_RETRIEVAL_STATUS_SUCCESS"}
+    ]
+    return tuple(dict.fromkeys(each for each in found if each and each.isprintable()))
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens; absent is 0, and a number in quotes (as JSON has 64-bit ones) is one.
+
+    None where it is none. The reference has 32 bits for them: what is more would break sums of money.
+    """
+    if value is None:
         return 0
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value > _LARGEST:
+        return None
     return max(0, value)
 
 
 def _first(candidates: Any) -> Mapping[str, Any] | None:
-    if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
-        return candidates[0]
-    return None
+    return next(iter(_tables(candidates[:1] if isinstance(candidates, list) else None)), None)
+
+
+def _tables(values: Any) -> Iterable[Mapping[str, Any]]:
+    return (v for v in (values if isinstance(values, list) else ()) if isinstance(v, Mapping))
+
+
+def _texts(values: Any) -> list[str]:
+    return [v for v in (values if isinstance(values, list) else ()) if isinstance(v, str) and v]
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import ReplyError
-from pipeline.providers import Endpoint, Hint, Provider, Reply, Request, Usage
+from pipeline.errors import ReplyError, UsageError
+from pipeline.providers import Endpoint, Hint, Level, Provider, Reply, Request, Shelf, Shown, Usage
 from pipeline.schema import Schema
 from pipeline.stages import Stage
 
@@ -22,9 +22,18 @@ class Local:
     stored = False
     reads_images = False
 
-    def dialect(self, schema: Schema) -> Mapping[str, Any]:
+    def dialect(self, schema: Schema, level: Level = "full") -> Mapping[str, Any]:
         """The schema as it is: everything in it may help to find a field."""
         return schema.body
+
+    def shown(self, request: Request) -> Shown:
+        """Nothing is sent.
+
+        Raises:
+            UsageError: always.
+
+        """
+        raise UsageError("the local engine sends no request; name a model with -m")
 
     def ceiling(self, request: Request) -> Usage:
         """Nothing: it is free."""
@@ -57,15 +66,19 @@ class Local:
             return Reply(text, model="local", hints=hints)
         return Reply(text, "truncated", "TOO_MANY_WORDS", model="local", hints=hints)
 
+    def restore(self, data: Any, request: Request) -> Any:
+        """The data as it is: it was asked for in the user's own form."""
+        return data
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
 
-def check(stage: Stage, model: str) -> None:
+def check(stage: Stage, endpoint: Endpoint) -> None:
     """Nothing to refuse: settings that are meant for models change nothing here."""
 
 
-def open_provider(endpoint: Endpoint) -> Provider:
+def open_provider(endpoint: Endpoint, shelf: Shelf | None = None) -> Provider:
     """The local engine; the endpoint's address and key are not used."""
     return Local()
 
