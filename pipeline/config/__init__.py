@@ -7,26 +7,26 @@ pipeline file, the default.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import catalogue
-from pipeline.config.keys import WELL_KNOWN_KEYS, Keys, cache_folder, keys, resolve
+from pipeline.config.answering import Answering, Asked, Asking, of_code, of_file
+from pipeline.config.keys import Keys, cache_folder, keys, resolve
 from pipeline.errors import ConfigError, UsageError
-from pipeline.providers import Endpoint, check
-from pipeline.schema import Schema, shipped_names
+from pipeline.providers import Endpoint
+from pipeline.schema import shipped_names
 from pipeline.stages import Stage
 
 if TYPE_CHECKING:
-    from pipeline.config.file import ModelTable, PipelineFile
+    from pipeline.config.tables import PipelineFile
 
 __all__ = [
-    "WELL_KNOWN_KEYS", "Call", "Keys", "Plan", "Setting",
+    "Call", "Keys", "Plan", "Setting",
     "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "resolve",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ class Setting:
 class Plan:
     """Everything that a run needs, decided: stages with their models settled, and how to reach those.
 
-    `stages[i].model` is a key of `endpoints` and `prices`. `root` is the folder of the pipeline file, else
+    `stages[i].model` and those in `stages[i].fallback` are keys of `endpoints` and `prices`. `root` is the folder of the pipeline file, else
     the working folder; `files` are the pipeline's own files, which are never inputs.
     """
 
@@ -71,7 +71,7 @@ class Plan:
     @property
     def engine(self) -> str:
         """The models that answer, in the order of the stages: `gemini:gemini-3.1-flash-lite`."""
-        return ", ".join(self.endpoints)
+        return ", ".join(dict.fromkeys(stage.model or "" for stage in self.stages))
 
     @property
     def sha256(self) -> str:
@@ -107,7 +107,8 @@ class Call:
     `file` is the pipeline file (None: none is used), `overrides` the `key=value` texts of `-c`, `env_file` is
     read in place of `.env`. On a `terminal` the model may be chosen for the user. `keyless`: nothing
     will be sent, so that a missing key does not matter; `replaying`: a recording answers in place of
-    the model that was asked then. `origins` say where settings came from.
+    the model that was asked then. `origins` say where settings came from; `typed` is how the command
+    is typed, `{}` standing for its schema.
     """
 
     file: Path | None = None
@@ -117,6 +118,7 @@ class Call:
     keyless: bool = False
     replaying: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
+    typed: str = "fieldsift run INPUT -s {} -o out"
 
 
 def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[Stage] = ()) -> Plan:
@@ -124,7 +126,7 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
 
     Args:
         given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`,
-            `min_confidence`.
+            `min_confidence`, `allow_tools_on_untrusted`.
         call: from where it is asked.
         stages: stages made by code; then neither a file nor `schema` is needed.
 
@@ -139,16 +141,24 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     root = call.file.parent.resolve() if call.file else Path.cwd()
     settings = _Settings(given, call, table)
     inputs = settings.take("inputs", "input", ())
-    made = list(stages) or _stages(given, table, root)
+    made = of_code(stages) or of_file(given, table, root, call.file)
     if not made:
-        raise ConfigError(_no_schema(call.file))
-    answering = _Answering(
-        call, table, keys(root, call.env_file), settings.take("model", "model", None)
+        raise ConfigError(_no_schema(call))
+    model = settings.take("model", "model", None)
+    asking = Asking(
+        terminal=call.terminal,
+        keyless=call.keyless,
+        replaying=call.replaying,
+        typed="model" in given and "model" in call.origins,
+        tools=bool(settings.take("allow_tools_on_untrusted", "allow_tools_on_untrusted", False)),
+        root=root,
+        file=call.file,
+        origin=next(each.origin for each in settings.seen if each.name == "model"),
     )
-    answering.typed = "model" in given and "model" in call.origins
+    answering = Answering(table, keys(root, call.env_file), model, asking)
     if (least := settings.take("min_confidence", "min_confidence", None)) is not None:
-        made = [replace(stage, min_confidence=least) for stage in made]
-    settled = tuple(answering.settle(stage) for stage in made)
+        made = [replace(each, stage=replace(each.stage, min_confidence=least)) for each in made]
+    settled = tuple(answering.settle(each) for each in made)
     output = settings.take("output", "output", None)
     return Plan(
         stages=settled,
@@ -160,47 +170,14 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
         budget=budget(settings.take("budget", "budget", None)),
         jobs=settings.take("jobs", "jobs", None),
         file=call.file,
-        files=_own_files(call.file, root, made),
-        settings=(*settings.seen, *_stage_settings(settled)),
+        files=_own_files(call.file, root, settled),
+        settings=(
+            *settings.seen,
+            *_stage_settings(answering.asked),
+            *_endpoint_settings(answering, call.file),
+        ),
         notes=tuple(answering.notes),
     )
-
-
-class _Answering:
-    """Settles which endpoint answers each stage, at what price."""
-
-    def __init__(self, call: Call, table: "PipelineFile", places: Keys, model: str | None) -> None:
-        self.call, self.table, self.places, self.model = call, table, places, model
-        self.endpoints: dict[str, Endpoint] = {}
-        self.prices: dict[str, catalogue.Price | None] = {}
-        self.notes: list[str] = []
-        self.typed = False
-
-    def _priced(self, endpoint: Endpoint) -> "ModelTable | None":
-        """The table that gives this endpoint a price, by whatever name the model was asked for."""
-        names = {endpoint.name, endpoint.model}
-        tables = self.table.models.values()
-        return next((table for table in tables if table.price and table.model in names), None)
-
-    def settle(self, stage: Stage) -> Stage:
-        # What was typed on the command line is meant for every stage.
-        wanted = self.model if self.typed else stage.model or self.model
-        named = self.table.models.get(wanted or "")
-        if named:
-            wanted, stage = named.model, _with_defaults(stage, named)
-        endpoint, note = resolve(
-            wanted,
-            self.places,
-            terminal=self.call.terminal,
-            keyless=self.call.keyless,
-            replaying=self.call.replaying,
-        )
-        if note and note not in self.notes:
-            self.notes.append(note)
-        self.endpoints[endpoint.name] = endpoint
-        self.prices[endpoint.name] = _price(endpoint, self._priced(endpoint))
-        check(stage, endpoint)
-        return stage.on(endpoint.name)
 
 
 def budget(text: object) -> Decimal | None:
@@ -268,36 +245,6 @@ def read_file(call: Call) -> "PipelineFile":
     return parse(text, call.file, call.overrides)
 
 
-def _stages(given: Mapping[str, Any], table: "PipelineFile", root: Path) -> list[Stage]:
-    """One stage of `-s`, else those of the file."""
-    prompt = {"prompt": given["prompt"]} if "prompt" in given else {}
-    if "schema" in given:
-        schema = Schema.of(given["schema"])
-        return [Stage(schema.name, schema, **prompt)]
-    stages = []
-    for each in table.stage:
-        settings = each.model_dump(exclude={"schema_"}, exclude_none=True)
-        stages.append(Stage(schema=Schema.of(each.schema_, root=root), **{**settings, **prompt}))
-    return stages
-
-
-def _with_defaults(stage: Stage, named: "ModelTable") -> Stage:
-    """The settings of a `[models.NAME]` table where the stage has none of its own."""
-    defaults = named.model_dump(exclude={"model", "price"}, exclude_none=True)
-    return replace(
-        stage, **{name: value for name, value in defaults.items() if getattr(stage, name) is None}
-    )
-
-
-def _price(endpoint: Endpoint, named: "ModelTable | None") -> catalogue.Price | None:
-    """The price that the file gives the model, else that of the catalogue today."""
-    if named and named.price:
-        return catalogue.price_of(named.price.rates(), source="pipeline file")
-    return catalogue.price(
-        catalogue.find(endpoint.provider, endpoint.model), datetime.now(UTC).date()
-    )
-
-
 def _own_files(file: Path | None, root: Path, stages: Sequence[Stage]) -> tuple[Path, ...]:
     own = [file.resolve(), file.resolve().with_name("pipeline.schema.json")] if file else []
     return (
@@ -310,26 +257,58 @@ def _own_files(file: Path | None, root: Path, stages: Sequence[Stage]) -> tuple[
     )
 
 
-def _stage_settings(stages: Sequence[Stage]) -> list[Setting]:
-    names = (
-        "task", "schema", "model", "evidence", "thinking",
-        "media_resolution", "max_output_tokens", "temperature", "seed",
-    )  # fmt: skip
-    return [
-        Setting(f"stage.{stage.name}.{name}", str(value), "resolved")
-        for stage in stages
-        for name in names
-        if (value := (stage.to_json() | {"schema": stage.schema.source})[name]) is not None
-    ]
+def _stage_settings(stages: Sequence[Asked]) -> Iterator[Setting]:
+    """What each stage was told, and from where; words of ours that nobody changed are left out."""
+    for each in stages:
+        told = each.stage.to_json() | {"schema": each.stage.schema.source}
+        del told["name"], told["schema_sha256"], told["prompts_version"]
+        for name, value in told.items():
+            origin = each.origins.get(name, "default")
+            is_ours = name in {"system", "prompt"} and origin == "default"
+            if value in (None, (), [], False) or is_ours:
+                continue
+            yield Setting(f"stage.{each.stage.name}.{name}", _words(value), origin)
 
 
-def _no_schema(file: Path | None) -> str:
-    lacking = f"{file} has no [[stage]]" if file else f"no schema and no {FILE_NAME}"
-    return (
-        f"{lacking}; name one (shipped: {', '.join(shipped_names())}):\n"
-        "  fieldsift run INPUT -s invoice -o out\n"
-        "  fieldsift run INPUT -s 'vendor, total float, date' -o out\n"
-        "  fieldsift init demo"
+def _endpoint_settings(answering: Answering, file: Path | None) -> Iterator[Setting]:
+    """Where each endpoint lies and by which key, never the key itself; and what it costs."""
+    for name, endpoint in answering.endpoints.items():
+        service = answering.services.get(endpoint.provider)
+        if service is None or endpoint.provider == "local":
+            continue
+        address = endpoint.base_url or endpoint.service.base_url
+        place = f"project {endpoint.project}, location {endpoint.location}"
+        told = [address, place if endpoint.project else ""]
+        told.append(
+            f"key of {endpoint.key_name}" if endpoint.key_name
+            else "Google credentials" if endpoint.project else "no key"
+        )  # fmt: skip
+        origin = "catalogue"
+        if service.base_url or (endpoint.project and service.project):
+            origin = str(file or "-c")
+        elif endpoint.base_url:
+            origin = service.facts.address
+        elif endpoint.project:
+            origin = "GOOGLE_CLOUD_PROJECT"
+        yield Setting(f"endpoint.{name}", ", ".join(filter(None, told)), origin)
+        price = answering.prices[name]
+        rates = price.rates["standard"] if price else None
+        if price and rates:
+            words = f"{rates.input:f} USD in, {rates.output:f} USD out per million tokens"
+            yield Setting(f"price.{name}", words, price.source)
+        else:
+            yield Setting(f"price.{name}", "unknown", "in no list")
+
+
+def _no_schema(call: Call) -> str:
+    lacking = f"{call.file} has no [[stage]]" if call.file else f"no schema and no {FILE_NAME}"
+    lines = [call.typed.format(named) for named in ("invoice", "'vendor, total float, date'")]
+    return "\n  ".join(
+        [
+            f"{lacking}; name one (shipped: {', '.join(shipped_names())}):",
+            *lines,
+            "fieldsift init demo",
+        ]
     )
 
 

@@ -1,115 +1,28 @@
-"""The shape of pipeline.toml: its tables and keys, and messages that name the line of a mistake."""
+"""pipeline.toml, read: `-c` put over it, and messages that name the line of a mistake."""
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from pipeline.config import services
+from pipeline.config.tables import FORMS, PipelineFile
 from pipeline.errors import ConfigError
-from pipeline.stages import NAME, PROMPT, SYSTEM, MediaResolution, Thinking
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+_Place = tuple[int | str, ...]
 
-
-class Prices(_Table):
-    """What a model costs, in USD per million tokens."""
-
-    input: float = Field(
-        ge=0, allow_inf_nan=False, description="Text, images and video that are sent"
-    )
-    output: float = Field(
-        ge=0, allow_inf_nan=False, description="What is answered, thinking included"
-    )
-    cached: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="Input that the provider's cache held; the input price if missing",
-    )
-
-    def rates(self) -> dict[str, float]:
-        """The rates of all kinds of tokens: what the table does not say costs what fresh input costs."""
-        return {"cached": self.input} | self.model_dump(exclude_none=True)
-
-
-class ModelSettings(_Table):
-    """What goes to the model with each request; what is missing is not sent."""
-
-    thinking: Thinking | None = Field(default=None, description="How much the model may think")
-    media_resolution: MediaResolution | None = Field(
-        default=None, description="How finely pages and images are seen"
-    )
-    max_output_tokens: int | None = Field(
-        default=None, ge=1, description="The longest answer; estimated if missing"
-    )
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    seed: int | None = None
-
-
-class ModelTable(ModelSettings):
-    """A model under a name of your own, with its settings and price."""
-
-    model: str = Field(description="model, or provider:model")
-    price: Prices | None = Field(
-        default=None, description="For models that `fieldsift models` does not know"
-    )
-
-
-class RunTable(_Table):
-    """The folder job."""
-
-    input: str | list[str] | None = Field(
-        default=None, description="Folder, file or pattern, relative to this file"
-    )
-    output: str | None = Field(default=None, description="Output folder, relative to this file")
-    model: str | None = Field(default=None, description="model, provider:model, local, or auto")
-    budget: str | float | int | None = Field(
-        default=None, description="The most that may be spent: 5.00 USD"
-    )
-    jobs: int | None = Field(
-        default=None, ge=1, le=1000, description="Documents worked on at the same time"
-    )
-    min_confidence: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Values of which the local engine is less sure are left out",
-    )
-
-
-class StageTable(ModelSettings):
-    """One question to every document."""
-
-    name: str = Field(pattern=f"^(?:{NAME.pattern})$", description="Its folder in the output")
-    task: Literal["extract"] = "extract"
-    schema_: str = Field(
-        alias="schema", description="JSON Schema file, module:Model, shipped name, or fields"
-    )
-    model: str | None = Field(
-        default=None, description="In place of the run's model; or the name of a [models] table"
-    )
-    system: str = Field(default=SYSTEM, description="The system instruction")
-    prompt: str = Field(
-        default=PROMPT, description="What is asked; the document follows it, fenced"
-    )
-    evidence: Literal["flagged", "required"] = Field(
-        default="flagged", description="required: a value that is not found is an error"
-    )
-
-
-class PipelineFile(_Table):
-    """A pipeline: what to read, what to ask, where the answers go."""
-
-    version: Literal[1] = 1
-    run: RunTable = RunTable()
-    models: dict[str, ModelTable] = {}
-    stage: list[StageTable] = []
+NO_TOOLS = (
+    "tools are not allowed: a document could make the model carry its content away with them; "
+    "where all documents can be trusted, write allow_tools_on_untrusted = true under [run] "
+    "(in Python: the setting allow_tools_on_untrusted=True)"
+)
 
 
 def json_schema() -> dict[str, Any]:
@@ -138,13 +51,31 @@ def parse(text: str, file: Path | None, overrides: Sequence[str] = ()) -> Pipeli
     try:
         read = PipelineFile.model_validate(table)
     except ValidationError as error:
-        told = [_mistake(each["type"], each["loc"], each["msg"], text) for each in error.errors()]
+        told = [_mistake(each["type"], each["loc"], _told(each), text) for each in error.errors()]
         raise ConfigError("\n".join(f"{file or '-c'}: {line}" for line in told)) from None
+    if wrong := _refused(read):
+        raise ConfigError(
+            "\n".join(f"{file or '-c'}: {_where(at, text)}{told}" for at, told in wrong)
+        )
     names = [stage.name for stage in read.stage]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise ConfigError(f"{file}: two stages are named {', '.join(sorted(doubled))}")
     return read
+
+
+def _refused(read: PipelineFile) -> list[tuple[_Place, str]]:
+    """What the tables say, each well formed, and what is refused all the same: its place, and why."""
+    wrong: list[tuple[_Place, str]] = []
+    for name, table in read.providers.items():
+        wrong += [(("providers", name, key), told) for key, told in services.mistakes(name, table)]
+    if read.run.allow_tools_on_untrusted:
+        return wrong
+    asking: list[tuple[_Place, list[str]]] = [
+        (("stage", n), stage.tools) for n, stage in enumerate(read.stage)
+    ]
+    asking += [(("models", name), table.tools) for name, table in read.models.items()]
+    return wrong + [((*at, "tools"), NO_TOOLS) for at, tools in asking if tools]
 
 
 def _put(table: dict[str, Any], override: str) -> None:
@@ -164,12 +95,16 @@ def _put(table: dict[str, Any], override: str) -> None:
     table[last] = value
 
 
-def _mistake(kind: str, place: tuple[int | str, ...], message: str, text: str) -> str:
+def _told(error: "ErrorDetails") -> str:
+    """What is wrong, for people: in place of a pattern what it stands for."""
+    return FORMS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
+
+
+def _mistake(kind: str, place: _Place, message: str, text: str) -> str:
     names = [str(part) for part in place]
-    line = _line(place, text)
-    where = f"line {line}: " if line else ""
+    where = _where(place, text)
     if kind != "extra_forbidden":
-        return f"{where}{'.'.join(names)}: {message}"
+        return f"{where}{'.'.join(names)}: {message.removeprefix('Value error, ')}"
     known = _known(place)
     close = difflib.get_close_matches(names[-1], known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
@@ -177,33 +112,51 @@ def _mistake(kind: str, place: tuple[int | str, ...], message: str, text: str) -
     return f"{where}unknown key {names[-1]!r}{f' in [{table}]' if table else ''}: {hint}"
 
 
-def _known(place: tuple[int | str, ...]) -> list[str]:
-    tables: Mapping[str, type[BaseModel]] = {
-        "run": RunTable,
-        "stage": StageTable,
-        "models": ModelTable,
-    }
-    if "price" in place[:-1]:
-        model: type[BaseModel] = Prices
-    else:
-        model = tables.get(str(place[0]), PipelineFile) if len(place) > 1 else PipelineFile
+def _known(place: _Place) -> list[str]:
+    """The keys of the table in which a key stands."""
+    model: type[BaseModel] = PipelineFile
+    is_name = False
+    for part in place[:-1]:
+        if is_name or isinstance(part, int):
+            is_name = False
+            continue
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        if part not in fields:
+            break
+        annotation = fields[part].annotation
+        model = _model_in(annotation) or model
+        is_name = get_origin(annotation) is dict
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _line(place: tuple[int | str, ...], text: str) -> int | None:
-    """The line of a key: tomllib keeps no positions, so its table's heading is looked for, then the key."""
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The table that a type is, or holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _where(place: _Place, text: str) -> str:
+    line = find_line(place, text)
+    return f"line {line}: " if line else ""
+
+
+def find_line(place: _Place, text: str) -> int | None:
+    """The line of a key, else of its table: tomllib keeps no positions, so headings are looked for, then keys."""
+    if not place:
+        return None
     heading = re.compile(r"^\s*\[\[?\s*(?:tool\.fieldsift\.?)?([\w.-]*)\s*\]\]?")
     wanted = ".".join(str(part) for part in place[:-1] if not isinstance(part, int))
-    number = next((part for part in place if isinstance(part, int)), 0)
-    current, times = "", dict[str, int]()
+    number = next((part for part in place[:-1] if isinstance(part, int)), 0)
+    current, times, table = "", dict[str, int](), None
+    key = re.compile(rf'\s*"?{re.escape(str(place[-1]))}"?\s*=') if place[-1] else None
     for count, line in enumerate(text.splitlines(), start=1):
         if found := heading.match(line):
             current = found[1]
             times[current] = times.get(current, -1) + 1
-        if (
-            current == wanted
-            and times.get(current, 0) == number
-            and re.match(rf'\s*"?{re.escape(str(place[-1]))}"?\s*=', line)
-        ):
+        if current != wanted or times.get(current, 0) != number:
+            continue
+        table = table or (count if found else None)
+        if key and key.match(line):
             return count
-    return None
+    return table or find_line(place[:-1], text)

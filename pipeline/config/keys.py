@@ -6,20 +6,20 @@ folder; never from a flag or the pipeline file.
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from pipeline import catalogue
+from pipeline.config.services import Listed, address_fault, listed, moved
 from pipeline.errors import ConfigError, SetupError
-from pipeline.providers import PROVIDERS, Endpoint
+from pipeline.providers import Endpoint
 
 DEFAULT_MODEL = "gemini-3.1-flash-lite"
 
-#: The well-known keys of a provider, in order.
-WELL_KNOWN_KEYS = {"gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY")}
-#: The variable that may point a provider's host elsewhere.
-_ADDRESSES = {"gemini": "GOOGLE_GEMINI_BASE_URL"}
+#: Who answers when nobody names a model: the first service of which there is a key.
+_AUTO = (("gemini", DEFAULT_MODEL), ("evolink", "gemini-3.1-flash-lite-preview"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,58 +87,174 @@ def resolve(
     terminal: bool,
     keyless: bool = False,
     replaying: bool = False,
+    services: Mapping[str, Listed] | None = None,
 ) -> tuple[Endpoint, str | None]:
     """The endpoint of a model's name, and a sentence where the name left a choice.
 
+    `services` are those of the pipeline file and the catalogue (None: of the catalogue alone).
+
     Raises:
-        ConfigError: no provider of this release has that name.
+        ConfigError: no service has that name, or an address can't be used.
         SetupError: the model needs a key and there is none.
 
     """
+    services = listed({}) if services is None else services
     wanted = model or ("auto" if terminal and not replaying else DEFAULT_MODEL)
+    wanted = wanted.strip()
     wanted = wanted.lower() if wanted.lower() in {"auto", "local"} else wanted
     if wanted == "auto":
-        found = places.find(WELL_KNOWN_KEYS["gemini"])
-        if found is None and not replaying:
-            return Endpoint(
-                "local", "local"
-            ), f"no key ({' or '.join(WELL_KNOWN_KEYS['gemini'])}): the local engine answers"
-        wanted = DEFAULT_MODEL
+        chosen = DEFAULT_MODEL if replaying else _first_with_a_key(places, services)
+        if chosen is None:
+            names = " or ".join(key for name, _ in _AUTO for key in services[name].keys)
+            return Endpoint("local", "local"), f"no key ({names}): the local engine answers"
+        wanted = chosen
     if wanted == "local":
         return Endpoint("local", "local"), None
-    provider, _, name = wanted.rpartition(":")
-    provider = provider or "gemini"
-    if provider not in PROVIDERS or provider == "local":
-        close = difflib.get_close_matches(provider, PROVIDERS, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(
-            f"model {wanted!r}: this release has no provider {provider!r}, only gemini and local{hint}"
-        )
-    found = places.find(WELL_KNOWN_KEYS[provider])
-    if found is None and not (keyless or replaying):
+    provider, colon, name = wanted.partition(":")
+    if not colon:
+        provider, name = "gemini", wanted
+        _refuse_typo(wanted, services)
+    is_path = provider == "gemini" and name.startswith("models/")  # as the service lists them
+    if provider not in services or provider == "local" or not name.strip() or is_path:
+        raise ConfigError(_unknown(wanted, provider, name, services))
+    needed = not (keyless or replaying)
+    if provider == "vertex":
+        return _vertex(name, places, services[provider], needed=needed), None
+    return _endpoint(provider, name, places, services[provider], needed=needed), None
+
+
+def _first_with_a_key(places: Keys, services: Mapping[str, Listed]) -> str | None:
+    for name, model in _AUTO:
+        if places.find(services[name].keys):
+            return f"{name}:{model}"
+    if found := places.find(services["openai"].keys):
         raise SetupError(
-            f"no key for {wanted}: set {WELL_KNOWN_KEYS[provider][0]} in the environment or in .env, "
+            f"only {found[1]} is set, and it does not say which model: name one, as in -m openai:MODEL, "
             f"or use the offline engine with -m local"
         )
-    key, key_name, _ = found or ("", WELL_KNOWN_KEYS[provider][0], "")
-    return Endpoint(provider, name, _address(provider, places), key, key_name), None
+    return None
 
 
-def _address(provider: str, places: Keys) -> str:
-    """Where the environment itself points the provider; a file alone never redirects a well-known key.
+def _endpoint(
+    provider: str, model: str, places: Keys, service: Listed, *, needed: bool
+) -> Endpoint:
+    found = places.find(service.keys)
+    if found is None and service.keys and needed:
+        raise SetupError(_no_key(f"{provider}:{model}", service.keys[0]))
+    key, key_name, _ = found or ("", next(iter(service.keys), ""), "")
+    return Endpoint(
+        provider,
+        model,
+        service.base_url or _address(service, places),
+        key,
+        key_name,
+        facts=service.facts if service.own else None,
+    )
+
+
+def _vertex(model: str, places: Keys, service: Listed, *, needed: bool) -> Endpoint:
+    """Vertex AI: a project with the machine's Google credentials, or an express key.
+
+    In this order: a project of the file, the key that is meant for Vertex AI, GOOGLE_CLOUD_PROJECT,
+    GOOGLE_API_KEY. The last two are what google-genai 3.4.0 reads, in its order (`_api_client.py`).
+    """
+    endpoint = _endpoint("vertex", model, places, service, needed=needed and bool(service.base_url))
+    if service.base_url:  # an address of the file gets the key that is meant for it, nothing else
+        return endpoint
+    project = service.project
+    if not project and (not endpoint.key or endpoint.key_name == "GOOGLE_API_KEY"):
+        project = _named(places, "GOOGLE_CLOUD_PROJECT", r"[a-z0-9][a-z0-9.:-]*")
+    location = service.location or _named(places, "GOOGLE_CLOUD_LOCATION", r"[a-z][a-z0-9-]*")
+    if project:
+        endpoint = replace(endpoint, key="", key_name="")
+    elif needed and not endpoint.key:
+        raise SetupError(
+            f"no way into {endpoint.name}: set GOOGLE_CLOUD_PROJECT (with the machine's Google credentials: "
+            f"gcloud auth application-default login), or VERTEX_API_KEY for express mode"
+        )
+    return replace(endpoint, project=project, location=location or "global", bucket=service.bucket)
+
+
+def _named(places: Keys, variable: str, pattern: str) -> str:
+    """A variable that becomes part of an address to which credentials are sent.
+
+    Raises:
+        ConfigError: it would make another address.
+
+    """
+    text = places.environment.get(variable, "").strip()
+    if text and not re.fullmatch(pattern, text):
+        raise ConfigError(
+            f"{variable}={text!r} is no name that Google gives: letters, digits and - only"
+        )
+    return text
+
+
+def _no_key(model: str, name: str) -> str:
+    return (
+        f"no key for {model}: set {name} in the environment or in .env, "
+        f"or use the offline engine with -m local"
+    )
+
+
+def _refuse_typo(wanted: str, services: Mapping[str, Listed]) -> None:
+    """Refuse a bare word that is no model's name, before a key is asked for; models' names hold a digit or a dash.
+
+    Raises:
+        ConfigError: with what may have been meant.
+
+    """
+    if wanted in services:
+        known = [m.id for m in catalogue.all_models() if m.provider == wanted]
+        raise ConfigError(
+            f"model {wanted!r} is a service: name its model too, as in {wanted}:{next(iter(known), 'MODEL')}"
+        )
+    if re.match(r"gem|learnlm|models/|tunedModels/", wanted) or catalogue.find("gemini", wanted):
+        return
+    if re.search(r"[-\d]", wanted):
+        raise ConfigError(
+            f"model {wanted!r} names no service, and is no name of a Gemini model: write service:{wanted}, as in "
+            f"openai:{wanted}, or gemini:{wanted} if it is one"
+        )
+    close = difflib.get_close_matches(wanted.lower(), ["local", "auto", *services], 1)
+    hint = (
+        f"did you mean {close[0]!r}?" if close else "`fieldsift models` lists those that are known"
+    )
+    raise ConfigError(f"there is no model {wanted!r}: {hint}")
+
+
+def _unknown(wanted: str, provider: str, name: str, services: Mapping[str, Listed]) -> str:
+    if provider in services and provider != "local":
+        if name.startswith("models/"):
+            return f"model {wanted!r}: write it without models/, as {name.removeprefix('models/')}"
+        return f"model {wanted!r}: the model's name is missing after {provider}:"
+    if provider in {"local", "auto"}:
+        return f"model {wanted!r}: {provider} has no models of its own, write -m {provider}"
+    close = difflib.get_close_matches(provider, services, 1)
+    if close:
+        return (
+            f"model {wanted!r}: there is no service {provider!r}; did you mean {close[0]}:{name}?"
+        )
+    return (
+        f"model {wanted!r}: there is no service {provider!r}; there are "
+        f"{', '.join(each for each in services if each != 'local')}, and those under [providers.NAME] of the pipeline file"
+    )
+
+
+def _address(service: Listed, places: Keys) -> str:
+    """Where the environment itself points the service; empty for its own address.
 
     Raises:
         ConfigError: the address would carry the key in the clear.
 
     """
-    named = places.environment.get(_ADDRESSES[provider], "").rstrip("/")
-    parts = urlsplit(named)
-    local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if named and parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise ConfigError(
-            f"{_ADDRESSES[provider]}={named}: must be https (http only on this machine): the key would be readable"
-        )
-    return named
+    variable = service.facts.address
+    named = places.environment.get(variable, "").strip() if variable else ""
+    if not named:
+        return ""
+    if wrong := address_fault(named):
+        raise ConfigError(f"{variable}: {wrong}")
+    return moved(service.facts, named)
 
 
 def _read_key(path: Path, variable: str) -> str:

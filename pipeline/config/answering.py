@@ -1,0 +1,313 @@
+"""Who answers each stage: its settings from stage and model table, its endpoint and fallbacks, their prices."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline import catalogue, usercode
+from pipeline.config.keys import Keys, resolve
+from pipeline.config.services import listed
+from pipeline.errors import ConfigError, FieldsiftError, UsageError
+from pipeline.providers import Endpoint, check
+from pipeline.schema import Schema
+from pipeline.stages import Stage
+from pipeline.tools import Function
+
+if TYPE_CHECKING:
+    from pipeline.config.tables import ModelTable, PipelineFile
+
+#: What `[models.NAME]` says of the model itself; the rest of it are settings of stages.
+_OF_THE_MODEL: Final = frozenset(
+    {"model", "price", "input_limit", "output_limit", "thinking_levels"}
+)
+_DEFAULTS: Final[dict[str, Any]] = {
+    each.name: each.default for each in fields(Stage) if each.default is not MISSING
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A stage, and where each of its settings came from; those that are not named have their default.
+
+    `number` is its place among the stages of the file.
+    """
+
+    stage: Stage
+    origins: Mapping[str, str]
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What decides about keys and tools. See `Call` for the three; `typed`: the model was typed for every stage.
+
+    `tools` says that they are allowed; functions are looked for in `root`. `file` is that of the pipeline,
+    `origin` says where the run's model came from.
+    """
+
+    terminal: bool
+    keyless: bool
+    replaying: bool
+    typed: bool
+    tools: bool
+    root: Path
+    file: Path | None = None
+    origin: str = "default"
+
+
+def of_file(
+    given: Mapping[str, Any], table: "PipelineFile", root: Path, file: Path | None
+) -> list[Asked]:
+    """One stage of `-s`, else those of the file."""
+    prompt = {"prompt": given["prompt"]} if "prompt" in given else {}
+    typed = dict.fromkeys(prompt, "--prompt")
+    if "schema" in given:
+        schema = Schema.of(given["schema"])
+        return [Asked(Stage(schema.name, schema, **prompt), {"schema": "--schema"} | typed)]
+    stages = []
+    for number, each in enumerate(table.stage):
+        settings = _settings(each.model_dump(exclude_unset=True, exclude_none=True), root)
+        origins = dict.fromkeys(settings, str(file or "-c")) | typed
+        settings |= {"schema": Schema.of(settings.pop("schema_"), root=root)} | prompt
+        origins |= {"schema": str(file or "-c")}
+        stages.append(Asked(Stage(**settings), origins, number))
+    return stages
+
+
+def of_code(stages: Sequence[Stage]) -> list[Asked]:
+    """Stages made by code: what is not as by default was said there."""
+    return [
+        Asked(
+            stage,
+            {
+                name: "code"
+                for name, default in _DEFAULTS.items()
+                if getattr(stage, name) != default
+            },
+        )
+        for stage in stages
+    ]
+
+
+class Answering:
+    """Settles which endpoints answer each stage, at what price."""
+
+    def __init__(
+        self, table: "PipelineFile", places: Keys, model: str | None, asking: Asking
+    ) -> None:
+        self.table, self.places, self.model, self.asking = table, places, model, asking
+        self.services = listed(table.providers)
+        self.endpoints: dict[str, Endpoint] = {}
+        self.prices: dict[str, catalogue.Price | None] = {}
+        self.notes: list[str] = []
+        self.asked: list[Asked] = []
+
+    def settle(self, asked: Asked) -> Stage:
+        """The stage with its model and fallbacks as names of endpoints, and with the settings of its model's table.
+
+        Raises:
+            ConfigError, UsageError: a model or a setting is wrong. SetupError: a key is missing.
+
+        """
+        # What was typed on the command line is meant for every stage.
+        own = None if self.asking.typed else asked.stage.model
+        wanted = own or self.model
+        if own is None:
+            asked = replace(asked, origins=dict(asked.origins) | {"model": self.asking.origin})
+        if named := self.table.models.get(wanted or ""):
+            asked = _with_defaults(asked, wanted or "", named, self.asking.root)
+        stage = asked.stage
+        if stage.tools and not self.asking.tools:
+            from pipeline.config.file import NO_TOOLS
+
+            raise UsageError(f"stage {stage.name}: {NO_TOOLS}")
+        try:
+            endpoint = self.endpoint(wanted)
+        except ConfigError as error:
+            raise ConfigError(f"{self._place(asked, wanted or '', 'model')}{error}") from None
+        self._check(asked, wanted or "", endpoint)
+        others = [] if endpoint.provider == "local" else self._fallbacks(asked, wanted or "")
+        settled = replace(
+            stage,
+            model=endpoint.name,
+            fallback=tuple(dict.fromkeys(name for name in others if name != endpoint.name)),
+        )
+        self.asked.append(replace(asked, stage=settled))
+        return settled
+
+    def _check(self, asked: Asked, name: str, endpoint: Endpoint, whose: str = "") -> None:
+        """Refuse settings that the model can't take; where the file says them, with the line.
+
+        Raises:
+            UsageError: see `providers.check`.
+
+        """
+        try:
+            check(asked.stage, endpoint)
+        except UsageError as error:
+            raise UsageError(f"{self._line(asked, name, endpoint)}{whose}{error}") from None
+
+    def _line(self, asked: Asked, name: str, endpoint: Endpoint) -> str:
+        """Where the setting stands without which the check would pass; empty where no file says it."""
+        for key in asked.origins:
+            if key not in _DEFAULTS:
+                continue
+            try:
+                check(replace(asked.stage, **{key: _DEFAULTS[key]}), endpoint)
+            except UsageError:
+                continue
+            return self._place(asked, name, key)
+        return ""
+
+    def _place(self, asked: Asked, name: str, key: str) -> str:
+        """The line of a setting of a stage, or of the table `name` of its model; empty where no file says it."""
+        from pipeline.config.file import find_line
+
+        file, origin = self.asking.file, asked.origins.get(key, "")
+        place: tuple[int | str, ...] = ("stage", asked.number)
+        if origin.startswith("["):
+            place = ("models", name)
+        elif key == "model" and name in self.table.models:
+            place, origin = ("models", name), str(file)
+        elif key == "model" and asked.stage.model is None:
+            place = ("run",)
+        if file is None or not origin.startswith(("[", str(file))):
+            return ""
+        line = find_line((*place, key), file.read_text("utf-8"))
+        return f"{file}: line {line}: " if line else ""
+
+    def _fallbacks(self, asked: Asked, name: str) -> list[str]:
+        names, stage = [], asked.stage
+        for wanted in stage.fallback:
+            if wanted.lower() == "auto":
+                raise ConfigError(f"stage {stage.name}: a fallback is a model, not auto")
+            try:
+                endpoint = self.endpoint(wanted)
+            except FieldsiftError as error:
+                told = f"fallback {wanted!r} of stage {stage.name}: {error}"
+                raise type(error)(self._place(asked, name, "fallback") + told) from None
+            self._check(asked, name, endpoint, f"fallback {wanted!r} of ")
+            names.append(endpoint.name)
+        return names
+
+    def endpoint(self, wanted: str | None) -> Endpoint:
+        """The endpoint of a model, or of the name of a `[models]` table; it is noted with its price.
+
+        Raises:
+            ConfigError: there is no such model, or tables contradict each other. SetupError: a key is missing.
+
+        """
+        named = self.table.models.get(wanted or "")
+        endpoint, note = resolve(
+            named.model if named else wanted,
+            self.places,
+            terminal=self.asking.terminal,
+            keyless=self.asking.keyless,
+            replaying=self.asking.replaying,
+            services=self.services,
+        )
+        if endpoint.name in self.endpoints:
+            return self.endpoints[endpoint.name]
+        endpoint = replace(endpoint, card=self._card(endpoint))
+        price = catalogue.price(endpoint.known, datetime.now(UTC).date(), endpoint.location)
+        self.endpoints[endpoint.name] = endpoint
+        self.prices[endpoint.name] = price
+        self.notes += filter(None, (note, _unlisted(endpoint, price), _gone(endpoint)))
+        return endpoint
+
+    def _card(self, endpoint: Endpoint) -> catalogue.Model | None:
+        """What the file says of a model, by whatever name it was asked for, over what the catalogue says.
+
+        Raises:
+            ConfigError: two tables say different things.
+
+        """
+        provider = self.table.providers.get(endpoint.provider)
+        limits = ("input_limit", "output_limit")
+        told: dict[str, Any] = {
+            key: value for key in limits if (value := getattr(provider, key, None)) is not None
+        }
+        tables = [
+            (name, table)
+            for name, table in self.table.models.items()
+            if table.model.strip() in {endpoint.name, _short(endpoint)}
+        ]
+        for key, name in (
+            ("prices", "price"),
+            *zip(limits, limits, strict=True),
+            ("thinking", "thinking_levels"),
+        ):
+            said = {n: v for n, t in tables if (v := getattr(t, name)) is not None}
+            values = list(said.values())
+            if any(value != values[0] for value in values):
+                raise ConfigError(
+                    f"[models.{'] and [models.'.join(said)}] are one model, {endpoint.name}, "
+                    f"and give it a different {name}"
+                )
+            if values:
+                told[key] = values[0]
+        if "prices" in told:
+            told["prices"] = (catalogue.price_of(told["prices"].rates(), source="pipeline file"),)
+            told["regional"] = None
+        if "thinking" in told:
+            told["thinking"] = tuple(told["thinking"])
+        known = endpoint.known or catalogue.Model(endpoint.provider, endpoint.model)
+        return replace(known, **told) if told else None
+
+
+def _short(endpoint: Endpoint) -> str:
+    """The name without its service, where that is what it means."""
+    return endpoint.model if endpoint.provider == "gemini" else endpoint.name
+
+
+def _unlisted(endpoint: Endpoint, price: catalogue.Price | None) -> str:
+    if price is not None:
+        return ""
+    what = "its price is unknown"
+    if not endpoint.known:
+        ids = [model.id for model in catalogue.all_models() if model.provider == endpoint.provider]
+        near = difflib.get_close_matches(endpoint.model.lower(), ids, 1, cutoff=0.9)
+        meant = f" (is {near[0]} meant?)" if near else ""
+        what = f"it is in no list{meant}: price and limits are unknown"
+    return f"{endpoint.name}: {what}, so that no cost is shown; [models.NAME] of the pipeline file can give them"
+
+
+def _gone(endpoint: Endpoint) -> str:
+    known = endpoint.known
+    if known is None or known.shutdown is None or known.shutdown > datetime.now(UTC).date():
+        return ""
+    way_out = f": use {known.successor}" if known.successor else ""
+    return f"{endpoint.name} was shut down on {known.shutdown}{way_out}"
+
+
+def _with_defaults(asked: Asked, name: str, named: "ModelTable", root: Path) -> Asked:
+    """The settings of a `[models.NAME]` table where the stage has none of its own."""
+    told = named.model_dump(exclude=set(_OF_THE_MODEL), exclude_unset=True, exclude_none=True)
+    new = {key: value for key, value in _settings(told, root).items() if key not in asked.origins}
+    origins = dict(asked.origins) | dict.fromkeys(new, f"[models.{name}]")
+    return replace(asked, stage=replace(asked.stage, **new), origins=origins)
+
+
+def _settings(told: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Settings of a table as a Stage takes them: functions by themselves in place of their names."""
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
+    }
+    if "tools" in settings:
+        settings["tools"] = tuple(_tool(text, root) for text in settings["tools"])
+    return settings
+
+
+def _tool(text: str, root: Path) -> str | Function:
+    if ":" not in text:
+        return text
+    try:
+        found: Function = usercode.found(text, root)
+    except ValueError as error:
+        raise ConfigError(f"tool {error}") from error
+    if not callable(found):
+        raise ConfigError(f"tool {text} is no function")
+    return found

@@ -1,0 +1,273 @@
+"""The tables and keys of pipeline.toml, as pydantic models; their JSON Schema is made from them."""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.stages import (
+    NAME,
+    PROMPT,
+    SYSTEM,
+    TOOLS,
+    MediaResolution,
+    Safety,
+    ServiceTier,
+    Thinking,
+)
+
+_Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
+_A_TOOL = rf"^(?:{'|'.join(TOOLS)}|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
+_A_VARIABLE = "^[A-Za-z_][A-Za-z0-9_]*$"
+_A_PROJECT = r"^[a-z0-9][a-z0-9.:-]*$"
+_A_LOCATION = "^[a-z][a-z0-9-]*$"
+_A_BUCKET = r"^gs://[a-z0-9][a-z0-9._-]*(?:/[^\s#?]*)?$"
+_A_STAGE = f"^(?:{NAME.pattern})$"
+_Tool = Annotated[str, Field(pattern=_A_TOOL, min_length=1)]
+
+#: What each pattern wants, in words.
+FORMS: Final = {
+    _A_TOOL: f"a tool is {', '.join(TOOLS)}, or a Python function as module:function",
+    _A_VARIABLE: "it is the name of the variable that holds the key, never the key itself",
+    _A_PROJECT: "it is the id of a Google Cloud project",
+    _A_LOCATION: "it is global, us, eu or a region, as in europe-west1",
+    _A_BUCKET: "it is gs://name or gs://name/folder",
+    _A_STAGE: "it begins with a lower-case letter, and holds lower-case letters, digits, - and _",
+}
+
+
+class Table(BaseModel):
+    """A table without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class RatesTable(Table):
+    """What tokens cost at one service tier, in USD per million."""
+
+    input: _Rate = Field(description="Text, images and video that are sent")
+    output: _Rate = Field(description="What is answered, thinking included")
+    cached: _Rate | None = Field(
+        default=None,
+        description="Input that the provider's cache held; the input price if missing",
+    )
+    audio: _Rate | None = Field(
+        default=None, description="Sound that is sent; the input price if missing"
+    )
+    cached_audio: _Rate | None = Field(
+        default=None, description="Sound that the provider's cache held; as sound if missing"
+    )
+
+    def rates(self) -> dict[str, float]:
+        """The rates of all kinds of tokens: what the table does not say costs what fresh input costs."""
+        told = self.model_dump(exclude_none=True)
+        audio = told.get("audio", self.input)
+        return {"cached": self.input, "audio": audio, "cached_audio": audio} | told
+
+
+class PriceTable(Table):
+    """What a model costs, in USD per million tokens: at the standard tier alone, or by service tier."""
+
+    input: _Rate | None = Field(default=None, description="Text, images and video, standard tier")
+    output: _Rate | None = Field(default=None, description="Answers and thinking, standard tier")
+    cached: _Rate | None = Field(default=None, description="Cached input, standard tier")
+    audio: _Rate | None = Field(default=None, description="Sound, standard tier")
+    cached_audio: _Rate | None = Field(default=None, description="Cached sound, standard tier")
+    standard: RatesTable | None = None
+    batch: RatesTable | None = None
+    flex: RatesTable | None = None
+    priority: RatesTable | None = None
+    standard_long: RatesTable | None = Field(default=None, description="For longer prompts")
+    batch_long: RatesTable | None = None
+    flex_long: RatesTable | None = None
+    priority_long: RatesTable | None = None
+    long_above: _Count | None = Field(
+        default=None, description="Prompts of more tokens than this cost what the _long tables say"
+    )
+    search: _Rate | None = Field(default=None, description="USD for a thousand search queries")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        flat = self.input is not None and self.output is not None
+        said = {"input", "output", "cached", "audio", "cached_audio"} & self.model_fields_set
+        if flat == (self.standard is not None) or (said and not flat):
+            raise ValueError("a price has input and output, or a table standard with both")
+        long = [name for name in self.model_fields_set if name.endswith("_long")]
+        if bool(long) != (self.long_above is not None):
+            raise ValueError("long_above and the _long tables belong together")
+        return self
+
+    def rates(self) -> dict[str, Any]:
+        """As `catalogue.price_of` takes it."""
+        tiers = {
+            name: value.rates()
+            for name in self.model_fields_set
+            if isinstance(value := getattr(self, name), RatesTable)
+        }
+        if self.input is not None and self.output is not None:
+            flat = RatesTable(
+                input=self.input,
+                output=self.output,
+                cached=self.cached,
+                audio=self.audio,
+                cached_audio=self.cached_audio,
+            )
+            tiers["standard"] = flat.rates()
+        return tiers | self.model_dump(include={"long_above", "search"}, exclude_none=True)
+
+
+class ModelSettings(Table):
+    """What goes to the model with each request; what is missing is not sent."""
+
+    thinking: Thinking | None = Field(default=None, description="How much the model may think")
+    media_resolution: MediaResolution | None = Field(
+        default=None, description="How finely pages and images are seen"
+    )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, description="The longest answer; estimated if missing"
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = None
+    safety: Safety | None = Field(default=None, description="What the service may block")
+    service_tier: ServiceTier | None = Field(
+        default=None, description="flex is half the price and may wait; priority is dearer"
+    )
+    stream: bool = Field(default=False, description="Take the answer as it is written")
+    tools: list[_Tool] = Field(
+        default=[],
+        description="Tools of the service, or module:function from this file's folder; needs allow_tools_on_untrusted under [run]",
+    )
+    fallback: list[str] = Field(
+        default=[],
+        description="Models, or names of [models] tables, that are asked when the first is down",
+    )
+    system: str = Field(default=SYSTEM, description="The system instruction")
+    prompt: str = Field(
+        default=PROMPT, description="What is asked; the document follows it, fenced"
+    )
+
+
+class ModelTable(ModelSettings):
+    """A model under a name of your own, with its settings, and what the catalogue does not know of it."""
+
+    model: str = Field(description="model, or provider:model")
+    price: PriceTable | None = Field(
+        default=None, description="In place of the catalogue's, which `fieldsift models` shows"
+    )
+    input_limit: _Count | None = Field(default=None, description="Tokens that it takes")
+    output_limit: _Count | None = Field(default=None, description="Tokens that it answers")
+    thinking_levels: list[Thinking] | None = Field(
+        default=None, description="The levels that it takes; an empty list: none"
+    )
+
+
+class ProviderTable(Table):
+    """A service of your own, or what is different at one that is known."""
+
+    base_url: str | None = Field(
+        default=None,
+        description="Its address: https, or http on this machine. A known service needs a key_env of its own then",
+    )
+    key_env: str | None = Field(
+        default=None,
+        pattern=_A_VARIABLE,
+        description="The variable that holds its key; missing: none is sent",
+    )
+    wire: Literal["openai", "gemini"] | None = Field(
+        default=None, description="What it speaks; openai if missing"
+    )
+    auth: Literal["key", "bearer"] | None = Field(
+        default=None,
+        description="For the wire gemini: whether the key goes in x-goog-api-key or as a bearer token",
+    )
+    pdf: Literal["file", "images", "text"] | None = Field(
+        default=None, description="How PDFs go there: as files, as a picture of each page, as text"
+    )
+    sees: bool | None = Field(default=None, description="Whether it takes pictures")
+    hears: bool | None = Field(default=None, description="Whether it takes sound")
+    schema_: Literal["json_schema", "json_object", "none"] | None = Field(
+        default=None, alias="schema", description="What its response_format takes"
+    )
+    effort: bool | None = Field(default=None, description="Whether it knows reasoning_effort")
+    limit_name: Literal["max_completion_tokens", "max_tokens"] | None = Field(
+        default=None, description="How it calls the longest answer"
+    )
+    input_limit: _Count | None = Field(default=None, description="Tokens that its models take")
+    output_limit: _Count | None = Field(default=None, description="Tokens that its models answer")
+    request_bytes: _Count | None = Field(default=None, description="The largest request")
+    inline_bytes: _Count | None = Field(
+        default=None, description="The largest request with files in it"
+    )
+    file_bytes: _Count | None = Field(default=None, description="The largest file that it stores")
+    pdf_bytes: _Count | None = Field(default=None, description="The largest PDF")
+    pdf_pages: _Count | None = Field(default=None, description="The most PDF pages of a request")
+    images: _Count | None = Field(default=None, description="The most pictures of a request")
+    project: str | None = Field(
+        default=None,
+        pattern=_A_PROJECT,
+        description="vertex: the Google Cloud project; GOOGLE_CLOUD_PROJECT if missing",
+    )
+    location: str | None = Field(
+        default=None,
+        pattern=_A_LOCATION,
+        description="vertex: global, us, eu or a region; GOOGLE_CLOUD_LOCATION, then global, if missing",
+    )
+    bucket: str | None = Field(
+        default=None,
+        pattern=_A_BUCKET,
+        description="vertex: gs://name/folder for files too large to be sent along",
+    )
+
+
+class RunTable(Table):
+    """The folder job."""
+
+    input: str | list[str] | None = Field(
+        default=None, description="Folder, file or pattern, relative to this file"
+    )
+    output: str | None = Field(default=None, description="Output folder, relative to this file")
+    model: str | None = Field(default=None, description="model, provider:model, local, or auto")
+    budget: str | float | int | None = Field(
+        default=None, description="The most that may be spent: 5.00 USD"
+    )
+    jobs: int | None = Field(
+        default=None, ge=1, le=1000, description="Documents worked on at the same time"
+    )
+    min_confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Values of which the local engine is less sure are left out",
+    )
+    allow_tools_on_untrusted: bool | None = Field(
+        default=None,
+        description="Allow tools: what a document says can then make the model carry its content away",
+    )
+
+
+class StageTable(ModelSettings):
+    """One question to every document."""
+
+    name: str = Field(pattern=_A_STAGE, description="Its folder in the output")
+    task: Literal["extract"] = "extract"
+    schema_: str = Field(
+        alias="schema", description="JSON Schema file, module:Model, shipped name, or fields"
+    )
+    model: str | None = Field(
+        default=None, description="In place of the run's model; or the name of a [models] table"
+    )
+    evidence: Literal["flagged", "required"] = Field(
+        default="flagged", description="required: a value that is not found is an error"
+    )
+
+
+class PipelineFile(Table):
+    """A pipeline: what to read, what to ask, where the answers go."""
+
+    version: Literal[1] = 1
+    run: RunTable = RunTable()
+    models: dict[str, ModelTable] = Field(default={}, description="Models under names of your own")
+    providers: dict[str, ProviderTable] = Field(
+        default={}, description="Services of your own, and what is different at known ones"
+    )
+    stage: list[StageTable] = []
