@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 from pipeline.checking import check_path, read_results
 from pipeline.config import Call, Plan, cache_folder, need_output, plan, read_file
 from pipeline.errors import FieldsiftError, NoInput, NotRecorded, SetupError, StateError, UsageError
-from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, StoredReplies, Words
+from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, Shelf, StoredReplies, Words
 from pipeline.limits import dollars
 from pipeline.reporters import Checked
 from pipeline.results import CONTINUES, DONE, Result
@@ -29,6 +29,9 @@ from pipeline.stages import Stage
 from pipeline.writers import dump, replace_file
 
 T = TypeVar("T")
+
+#: What code may say of a job, beside the fields of its Stages.
+_SETTINGS: Final = ("model", "budget", "jobs", "prompt", "allow_tools_on_untrusted")
 
 #: What `extract` takes as a document.
 Given = str | Path | bytes | BinaryIO
@@ -81,7 +84,7 @@ class Run:
 class Pipeline:
     """Stages over a folder: the same job as `fieldsift run`.
 
-    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`.
+    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`, `allow_tools_on_untrusted`; and `prompt`.
     """
 
     def __init__(self, stages: Sequence[Stage] | Stage, **settings: Any) -> None:
@@ -159,7 +162,7 @@ def extract(source: Given, schema: Any, **settings: Any) -> Result:
     Args:
         source: a path, bytes, or an open binary file.
         schema: whatever `Schema.of` takes: a pydantic model, a mapping, a path, a shipped name, fields.
-        settings: `model`, `prompt`, `budget`, and the fields of `Stage`.
+        settings: `model`, `prompt`, `budget`, `allow_tools_on_untrusted`, and the fields of `Stage`.
 
     Raises:
         UsageError: no such file, or a setting does not exist.
@@ -238,11 +241,13 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
     """
     with contextlib.ExitStack() as stack:
         ledger, replies = _open_stores(decided, where, stack)
-        words = Words(None if where.in_memory else where.state or _state_folder(decided))
+        folder = None if where.in_memory else where.state or _state_folder(decided)
+        words, shelf = Words(folder), Shelf(folder)
         stack.callback(words.close)
+        stack.callback(shelf.close)
         if where.replay or REPLAYING.get():
             options = replace(options, offline=True)
-        runner = Runner(decided, ledger, replies, words=words, options=options)
+        runner = Runner(decided, ledger, replies, words=words, shelf=shelf, options=options)
         started = datetime.now(UTC)
         try:
             if decided.output:
@@ -360,6 +365,7 @@ def _write_summary(
             "unchanged": runner.tally.unchanged,
             "pages": runner.tally.pages,
             "statuses": runner.tally.statuses,
+            "fallbacks": runner.tally.fallbacks,
             "answers_sent": runner.asker.sent,
             "answers_stored": runner.asker.stored,
         },
@@ -387,13 +393,15 @@ def inputs_of(
     own = filter(None, (where.state, where.record, where.replay))
     if not decided.inputs:
         raise UsageError("no input: name files or folders, or input under [run] in pipeline.toml")
-    output = need_output(decided).resolve()
+    output = decided.output and decided.output.resolve()
     for folder in (Path(text).resolve() for text in decided.inputs if Path(text).is_dir()):
-        if folder == output or folder.is_relative_to(output):
+        if output and (folder == output or folder.is_relative_to(output)):
             raise UsageError(
                 f"output {output} holds the input {folder}: name another output folder"
             )
-    found = choice.of(sources(decided.inputs, leave_out=(output, *decided.files, *own)))
+    found = choice.of(
+        sources(decided.inputs, leave_out=(*filter(None, (output,)), *decided.files, *own))
+    )
     first = next(found, None)
     if first is None:
         raise NoInput(f"no document in {', '.join(decided.inputs)}")
@@ -419,10 +427,10 @@ def _draw(seed: int, path: str) -> bytes:
 
 
 def _known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = set(settings) - {"model", "budget", "jobs", "prompt"}
+    unknown = set(settings) - set(_SETTINGS)
     if unknown:
         raise UsageError(
-            f"unknown setting {', '.join(sorted(unknown))}; there are model, budget, jobs, prompt and those of a Stage"
+            f"unknown setting {', '.join(sorted(unknown))}; there are {', '.join(_SETTINGS)} and those of a Stage"
         )
     return dict(settings)
 

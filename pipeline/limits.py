@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from pipeline.catalogue import Price
 from pipeline.errors import (
     BudgetReached,
     FieldsiftError,
+    GaveUp,
     ReplyError,
     SetupError,
     Transient,
@@ -19,12 +20,20 @@ from pipeline.errors import (
 )
 from pipeline.ledger import Ledger
 from pipeline.providers import Endpoint, Provider, Request, Usage
+from pipeline.stages import Stage
 
 #: Tries of one request, the first included: the count of Google's own SDK (google-genai 3.4.0).
 ATTEMPTS: Final = 5
+#: Tries that end in a success which is no answer: it came whole, was most likely paid, and the next one
+#: seldom looks otherwise.
+_DAMAGED: Final = frozenset({"not_json", "bad_reply", "answer_too_large"})
+_DAMAGED_TRIES: Final = 2
 #: Full jitter: a random time up to `_FIRST_WAIT` x 2^(tries-1), at most `_LONGEST_WAIT` seconds.
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
+#: Reasons for which every document would fail. Once one was answered, only those of the model are.
+_NO_MODEL: Final = frozenset({"not_found_model"})
+_WRONG_WAY: Final = frozenset({"http_403", "http_404", "redirect", "unsupported_setting"})
 #: A dollar in the ledger's unit.
 _UNIT: Final = 10**12
 
@@ -32,11 +41,11 @@ _UNIT: Final = 10**12
 class Purse:
     """The money of one run: what is booked or reserved, and the cap. One for all gates."""
 
-    def __init__(self, ledger: Ledger, cap: Decimal | None, *, spent: int | None = None) -> None:
-        """`spent` is what counts already; None: all that the ledger knows of."""
+    def __init__(self, ledger: Ledger, cap: Decimal | None) -> None:
+        """All that the ledger knows of counts as spent already."""
         self.ledger = ledger
         self.cap = None if cap is None else int(cap * _UNIT)
-        self.spent = ledger.spent() if spent is None else spent
+        self.spent = ledger.spent()
 
     def claim(self, amount: int | None) -> None:
         """Set the highest cost of a call aside.
@@ -66,11 +75,12 @@ def dollars(amount: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An answer that came, and the call in the ledger that it must be booked on."""
+    """An answer that came, and the call in the ledger that it must be booked on; `tier` is what was asked for."""
 
     body: bytes
     call: int
     claimed: int | None
+    tier: str = ""
 
 
 class Gate:
@@ -95,9 +105,14 @@ class Gate:
         self._sleep = sleep
         self._paused_until = 0.0
         self._answered = False
+        self._hopeless = _NO_MODEL | _WRONG_WAY
 
-    def cost(self, usage: Usage) -> int | None:
-        """What tokens cost, in the ledger's unit; None where the price is unknown."""
+    def cost(self, usage: Usage, tier: str = "") -> int | None:
+        """What tokens cost, in the ledger's unit; None where the price is unknown.
+
+        At the service tier that the answer names, else at the one that was asked for: a priority request
+        may have been served at the standard one.
+        """
         if self.price is None:
             return None
         amount = self.price.cost(
@@ -107,32 +122,49 @@ class Gate:
             thoughts=usage.thoughts,
             tool=usage.tool,
             audio=usage.audio,
+            cached_audio=usage.cached_audio,
+            searches=usage.searches,
+            tier=usage.tier or tier,
         )
-        return None if amount is None else int(amount * _UNIT)
+        # Rounded up: what is reserved or booked is never below what it costs.
+        return None if amount is None else int((amount * _UNIT).to_integral_value(ROUND_CEILING))
 
     async def send(self, request: Request, take: int, run: int) -> Sent:
         """Send a request when it may go; what may pass is tried again, a bounded number of times.
 
+        What is reserved is the price of the tier that was asked for. A dearer one does not answer: at Gemini
+        and OpenAI a flex request that finds no room is refused (429, 503) and never served as a standard one,
+        and a priority request is served as a standard one where its limit is met.
+
         Raises:
             BudgetReached: nothing was sent.
-            ReplyError: the service refuses it, or it failed ATTEMPTS times.
+            ReplyError: the service refuses it. GaveUp: it failed ATTEMPTS times, or twice by what came
+                as a success and was no answer.
             Unreachable: it failed so often and this endpoint has never answered in this run.
             KeyRefused, QuotaReached: the run can't go on.
 
         """
-        claimed = self.cost(self.provider.ceiling(request))
+        tier = request.settings.service_tier or ""
+        claimed = self.cost(self.provider.ceiling(request), tier)
+        damaged = 0
         async with self._slots:
             for attempt in range(1, ATTEMPTS + 1):
                 await self._wait_for_pause()
                 sent = await self._once(request, take, run, claimed)
                 if isinstance(sent, Sent):
                     return sent
+                damaged += sent.billed and sent.reason in _DAMAGED
+                if attempt == ATTEMPTS or damaged == _DAMAGED_TRIES:
+                    raise self._given_up(sent, attempt)
                 await self._wait_after(sent, attempt)
         raise AssertionError("unreachable")
 
     async def book(self, sent: Sent, usage: Usage) -> int | None:
-        """Book what an answer cost, after it was stored; the cost in the ledger's unit."""
-        cost = self.cost(usage)
+        """Book what an answer cost, after it was stored; the cost in the ledger's unit.
+
+        One that does not tell its tokens costs what was reserved: unknown is never zero.
+        """
+        cost = self.cost(usage, sent.tier) if usage.is_counted else sent.claimed
         await self.purse.ledger.book(sent.call, cost, "paid")
         self.purse.settle(sent.claimed, cost)
         return cost
@@ -160,21 +192,22 @@ class Gate:
         except FieldsiftError as error:
             self._answered = True
             await self._release(call, claimed)
-            if isinstance(error, ReplyError) and error.reason == "not_found_model":
+            if isinstance(error, ReplyError) and error.reason in self._hopeless:
                 raise SetupError(str(error)) from error  # no other document would fare better
             raise
-        self._answered = True
-        return Sent(body, call, claimed)
+        self._answered, self._hopeless = True, _NO_MODEL
+        return Sent(body, call, claimed, request.settings.service_tier or "")
 
     async def _release(self, call: int, claimed: int | None) -> None:
         await self.purse.ledger.book(call, 0, "free")
         self.purse.settle(claimed, 0)
 
+    def _given_up(self, failure: Transient, attempts: int) -> GaveUp | Unreachable:
+        if failure.reason == "unreachable" and not self._answered:
+            return Unreachable(f"{self.endpoint.name} can't be reached: {failure}")
+        return GaveUp(failure.reason, f"{failure} (tried {attempts} times)")
+
     async def _wait_after(self, failure: Transient, attempt: int) -> None:
-        if attempt == ATTEMPTS:
-            if failure.reason == "unreachable" and not self._answered:
-                raise Unreachable(f"{self.endpoint.name} can't be reached: {failure}")
-            raise ReplyError(failure.reason, f"{failure} (tried {ATTEMPTS} times)")
         if failure.wait is not None:
             # The service asked: everybody waits, not only the request that was told.
             loop = asyncio.get_running_loop()
@@ -190,18 +223,42 @@ class Gate:
 
 
 def refuse_unpriced(
-    endpoint: Endpoint, price: Price | None, budget: Decimal | None, *, allowed: bool
+    endpoint: Endpoint,
+    price: Price | None,
+    budget: Decimal | None,
+    *,
+    allowed: bool,
+    stages: Iterable[Stage] = (),
 ) -> None:
-    """With a budget, a model of unknown price is an error before anything is sent.
+    """With a budget, a price that is unknown is an error before anything is sent.
+
+    `stages` are those of the run: the tiers and the search tool that they ask of this endpoint need a
+    price too.
 
     Raises:
         UsageError: names the model and the line that gives its price.
 
     """
-    if budget is not None and price is None and endpoint.provider != "local" and not allowed:
+    if budget is None or allowed or endpoint.provider == "local":
+        return
+    asked = [stage for stage in stages if endpoint.name in (stage.model, *stage.fallback)]
+    unknown = "price" if price is None else _unknown(price, asked)
+    if unknown:
         raise UsageError(
-            f"the price of {endpoint.name} is unknown, so a budget can't hold; give one in pipeline.toml:\n"
+            f"the {unknown} of {endpoint.name} is unknown, so a budget can't hold; give one in pipeline.toml:\n"
             f'  [models.NAME]\n  model = "{endpoint.name}"\n'
-            f"  price = {{ input = 0.25, output = 1.50 }}   # USD per million tokens\n"
+            f"  price = {{ input = 0.25, output = 1.50 }}   # USD per million tokens; flex, priority, search too\n"
             f"or go on without it: --allow-unpriced"
         )
+
+
+def _unknown(price: Price, stages: Iterable[Stage]) -> str:
+    """What stages ask for that the price does not say; empty where it says all."""
+    for stage in stages:
+        if (tier := stage.service_tier or "standard") not in price.rates:
+            return f"{tier} price"
+        if price.long_above is not None and tier not in price.long:
+            return f"{tier} price of prompts above {price.long_above:,} tokens"
+        if "google_search" in stage.tools and price.search is None:
+            return "price of a search"
+    return ""

@@ -1,12 +1,16 @@
 """Stage and document -> Request: instructions and schema first, the document last, fenced as data."""
 
+import json
 import math
 
 from pipeline.document import Document, Part
-from pipeline.providers import Endpoint, Provider, Request, Settings
+from pipeline.providers import Endpoint, Level, Provider, Request, Settings
 from pipeline.schema import Node
 from pipeline.stages import Stage
+from pipeline.tools import declared
 
+#: Output tokens of a model that the catalogue doesn't know.
+_MOST_OUTPUT = 65_536
 #: Rows that a page can hold, measured on dense tables: about 60 lines of print.
 _ROWS_A_PAGE = 60
 #: Tokens of one leaf in the answer: its name, punctuation and a short value.
@@ -17,29 +21,50 @@ _THOUGHTS = {None: 2048, "minimal": 512, "low": 2048, "medium": 8192, "high": 24
 
 
 def request(
-    stage: Stage, document: Document, provider: Provider, endpoint: Endpoint, *, most_output: int
+    stage: Stage,
+    document: Document,
+    provider: Provider,
+    endpoint: Endpoint,
+    *,
+    level: Level = "full",
 ) -> Request:
-    """The question of one stage about one document.
+    """The question of one stage about one document, with as much of the schema as `level` says.
 
-    `most_output` is the model's own limit of output tokens.
+    Where the service takes no schema, it stands in the prompt.
     """
-    limit = stage.max_output_tokens or min(most_output, output_tokens(stage, document))
+    most = (endpoint.known.output_limit if endpoint.known else None) or _MOST_OUTPUT
+    limit = stage.max_output_tokens or min(most, output_tokens(stage, document))
+    schema = provider.dialect(stage.schema, level)
+    words = () if schema is not None else (_schema_in_words(stage),)
     return Request(
         provider=endpoint.provider,
         model=endpoint.model,
         system=stage.system,
-        content=(_text(stage.prompt), *_fenced(document)),
-        schema=provider.dialect(stage.schema),
+        content=(_text(stage.prompt), *words, *_fenced(document)),
+        schema=schema,
         settings=Settings(
             max_output_tokens=limit,
             thinking=stage.thinking,
             media_resolution=stage.media_resolution,
             temperature=stage.temperature,
             seed=stage.seed,
+            safety=stage.safety,
+            tools=tuple(tool for tool in stage.tools if isinstance(tool, str)),
+            functions=tuple(map(declared, stage.functions.values())),
+            service_tier=stage.service_tier,
+            stream=stage.stream,
         ),
+        wire=endpoint.service.wire,
         document=document,
         target=stage.schema,
         least=stage.min_confidence,
+    )
+
+
+def _schema_in_words(stage: Stage) -> Part:
+    body = json.dumps(stage.schema.body, ensure_ascii=False, separators=(",", ":"))
+    return _text(
+        f"Answer with one JSON value that is valid against this JSON Schema, and with nothing else:\n{body}"
     )
 
 

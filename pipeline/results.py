@@ -71,8 +71,12 @@ class Finding:
 class Attempt:
     """One answer that was used: who gave it, what it took, what it cost (USD, None = unknown).
 
-    `tokens` by kind: `input`, `cached`, `output`, `thoughts`, `tool`; `why` is `first` or the reason
-    for asking again; `stored` says that the answer was there already and nothing was sent.
+    `tokens` by kind: `input` (the cached and audio ones in it), `cached`, `output`, `thoughts`; above zero
+    also `tool` (what tools of the service read, beside the input), `audio`, and what the service says that the
+    input was made of: `input_text`, `input_image`, `input_audio`, `input_video`, `input_document`. Empty where the
+    answer does not say what it took. `why` is `first` or the reason for asking again; `stored` says that
+    the answer was there already and nothing was sent. `response_id` is the service's own name of the
+    answer, which its support asks for; None where it gives none.
     """
 
     model: str
@@ -81,6 +85,7 @@ class Attempt:
     cost_usd: Decimal | None
     why: str = "first"
     stored: bool = False
+    response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

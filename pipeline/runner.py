@@ -12,14 +12,16 @@ import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from pipeline import catalogue, prompts
 from pipeline.answer import answered, without_data
-from pipeline.asking import Asker, UnusableError
+from pipeline.asking import Asker, Question, Ways, request
+from pipeline.committing import commit
 from pipeline.config import Plan, cache_folder
 from pipeline.document import Document
 from pipeline.errors import (
+    ContentRefused,
     DocumentError,
     FieldsiftError,
     LoadError,
@@ -30,14 +32,13 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.eyes import Eyes, Seen, coverage, needs_ocr, notes, readable
-from pipeline.ledger import Ledger, Line, Pass, Replies, Words
-from pipeline.limits import Gate, Purse, refuse_unpriced
+from pipeline.ledger import Ledger, Pass, Replies, Words
+from pipeline.limits import Gate, Purse, Sent, refuse_unpriced
 from pipeline.loaders import Loaders, sniff
-from pipeline.providers import Provider, open_provider
-from pipeline.results import CONTINUES, DONE, Coverage, DocumentRef, Result
+from pipeline.providers import Provider, Shelf, Shown, open_provider
+from pipeline.results import DONE, Coverage, DocumentRef, Result, Status
 from pipeline.sources import Source
 from pipeline.stages import Stage
-from pipeline.writers import data_file, dump, remove_data, write_data
 
 #: How many inputs of a folder are looked at for what this installation can't read, before the start.
 PREFLIGHT = 200
@@ -45,8 +46,6 @@ PREFLIGHT = 200
 RETRIES = ("failed", "invalid", "refused", "truncated", "unreadable")
 #: Seconds that a run which is told to stop gives to what is in flight.
 GRACE = 10.0
-#: Output tokens of a model that the catalogue doesn't know.
-_MOST_OUTPUT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,16 @@ class Options:
 
 @dataclass(slots=True)
 class Tally:
-    """What a run has done so far; `stopped` is why it ended early."""
+    """What a run has done so far; `stopped` is why it ended early.
+
+    `fallbacks` counts the Results of endpoints that answered in place of the stage's own model.
+    """
 
     sources: int = 0
     unchanged: int = 0
     pages: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
+    fallbacks: dict[str, int] = field(default_factory=dict)
     ended: bool = False
     superseded: int = 0
     stopped: FieldsiftError | None = None
@@ -82,6 +85,9 @@ class Tally:
     def count(self, result: Result) -> None:
         """Count one Result."""
         self.statuses[result.status] = self.statuses.get(result.status, 0) + 1
+        if any(finding.rule == "fallback" for finding in result.findings):
+            engine = result.engine or ""
+            self.fallbacks[engine] = self.fallbacks.get(engine, 0) + 1
 
 
 class Runner:
@@ -97,6 +103,7 @@ class Runner:
         replies: Replies,
         *,
         words: Words | None = None,
+        shelf: Shelf | None = None,
         options: Options | None = None,
     ) -> None:
         """Nothing is opened or sent yet.
@@ -114,10 +121,14 @@ class Runner:
         self._stages = {stage.name: stage.sha256 for stage in plan.stages}
         for name, endpoint in plan.endpoints.items():
             refuse_unpriced(
-                endpoint, plan.prices[name], plan.budget, allowed=self.options.allow_unpriced
+                endpoint,
+                plan.prices[name],
+                plan.budget,
+                allowed=self.options.allow_unpriced,
+                stages=plan.stages,
             )
         self.providers: dict[str, Provider] = {
-            n: open_provider(e) for n, e in plan.endpoints.items()
+            n: open_provider(e, shelf) for n, e in plan.endpoints.items()
         }
         # Documents wait for answers, or for the disk: several at a time keep both busy.
         self.jobs = plan.jobs or 8
@@ -126,6 +137,7 @@ class Runner:
         self._all_blind = not any(each.reads_images for each in self.providers.values())
         self._gates: dict[str, Gate] = {}
         self.asker = Asker(replies, offline=self.options.offline)
+        self._ways = Ways(self.asker, shelf)
         self._run = Pass(0, 0)
         self._stop = asyncio.Event()
         self._fatal: SetupError | None = None
@@ -159,6 +171,32 @@ class Runner:
             await self.ledger.end(self._run)
             self.tally.ended = True
 
+    async def shown(
+        self, sources: Iterable[Source]
+    ) -> AsyncGenerator[tuple[str, str, Shown | Result], None]:
+        """What would be sent about each source: its path, the stage, and the first request; nothing is sent.
+
+        What can't be read or asked comes as a Result, as in a run.
+        """
+        await self._begin()
+        for source in sources:
+            try:
+                content = await asyncio.to_thread(source.read)
+                document = await self.loaders.load(source.path, content)
+            except LoadError as error:
+                yield source.path, "", _unreadable(source, error)
+                continue
+            looking = asyncio.ensure_future(self.eyes.look(document, content))
+            for stage in self.plan.stages:
+                asked = self._question(stage, document, looking)
+                try:
+                    one = await request(asked, asked.gates[0])
+                    shown: Shown | Result = asked.gates[0].provider.shown(one)
+                except LoadError as error:
+                    shown = _unreadable(source, error)
+                yield source.path, stage.name, shown
+            await looking
+
     def stop(self) -> None:
         """Take up nothing new; what is in flight has GRACE seconds to be finished and committed."""
         self.tally.interrupted = True
@@ -181,8 +219,7 @@ class Runner:
         )
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
         self.asker.run = self._run.id
-        # Without an output the budget is of this call: the user's cache remembers all calls there ever were.
-        purse = Purse(self.ledger, plan.budget, spent=None if plan.output else 0)
+        purse = Purse(self.ledger, plan.budget)
         for name, endpoint in plan.endpoints.items():
             self._gates[name] = Gate(
                 self.providers[name],
@@ -192,6 +229,9 @@ class Runner:
                 concurrency=self.jobs,
             )
         await self._book_what_was_stored()
+        if plan.output is None:
+            # The budget is of this call: the user's cache remembers all calls there ever were.
+            purse.spent = 0
 
     async def _book_what_was_stored(self) -> None:
         """A reply that was stored and not yet booked when the process died is booked from what it says."""
@@ -201,12 +241,20 @@ class Runner:
             if body is None or gate is None:
                 await self.ledger.book(call, claimed, "unknown")
                 continue
+            sent = Sent(body, call, claimed, self._dearest_tier(name))
             try:
-                cost = gate.cost(gate.provider.read(body).usage)
+                await gate.book(sent, gate.provider.read(body).usage)
             except ReplyError:
-                cost = claimed
-            await self.ledger.book(call, cost, "paid")
-            gate.purse.settle(claimed, cost)
+                await gate.book_reserve(sent)
+
+    def _dearest_tier(self, endpoint: str) -> str:
+        """The highest price that a call of an earlier run can have been sent at: its own tier isn't kept."""
+        asked = {
+            stage.service_tier or "standard"
+            for stage in self.plan.stages
+            if endpoint in {stage.model, *stage.fallback}
+        }
+        return next((tier for tier in ("priority", "standard", "flex") if tier in asked), "")
 
     def _preflight(self, sources: Iterator[Source]) -> Iterator[Source]:
         """Look at the first inputs for kinds that this installation can't read, before anything starts.
@@ -256,7 +304,10 @@ class Runner:
         results = [result async for result in self._walk(source)]
         if early and results[0].reason == "needs_ocr" and not self.options.skip_unreadable:
             raise needs_ocr(source.path)
-        await self._commit(source, results)
+        mark = (source.size, source.mtime_ns, self._pipeline, self._run.id)
+        self.tally.superseded += await commit(
+            self.ledger, self.plan.output, source.path, results, mark
+        )
         for result in results:
             yield result
 
@@ -299,7 +350,6 @@ class Runner:
     async def _stage(
         self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
     ) -> Result:
-        gate = self._gates[str(stage.model)]
         empty = Result(
             document=_reference(document),
             stage=stage.name,
@@ -311,31 +361,25 @@ class Runner:
             model_class=stage.schema.model_class,
         )
         try:
-            if not gate.provider.reads_images:
-                document = readable(await looking)
-            request = prompts.request(
-                stage, document, gate.provider, gate.endpoint, most_output=_most_output(gate)
+            found = await self._ways.answer(self._question(stage, document, looking))
+            provider, reply = found.gate.provider, found.reply
+            empty = replace(
+                empty,
+                engine=found.gate.endpoint.name,
+                attempts=found.attempts,
+                sources=reply.sources,
             )
-            since = self.ledger.since(document.path, stage.name, self._run)
-            reply, attempt = await self.asker.ask(gate, request, since=since)
             seen = (await looking).document
             sent = replace(
                 empty,
-                attempts=(attempt,),
-                coverage=coverage(seen, gate.provider, reply.finish),
-                findings=notes(seen, gate.provider),
+                coverage=coverage(seen, provider, reply.finish),
+                findings=(*notes(seen, provider), *found.findings),
             )
-            return await asyncio.to_thread(answered, sent, stage, seen, reply)
-        except Stopped as stopped:
-            self.tally.stopped = self.tally.stopped or stopped
-            return without_data(empty, "over_budget", _why(stopped), str(stopped))
-        except LoadError as error:
-            return without_data(empty, "unreadable", error.reason, str(error))
-        except UnusableError as error:
-            paid = replace(empty, attempts=(error.attempt,))
-            return without_data(paid, "failed", error.reason, str(error))
-        except DocumentError as error:
-            return without_data(empty, "failed", error.reason, str(error))
+            restore = partial(provider.restore, request=found.request)
+            return await asyncio.to_thread(answered, sent, stage, seen, reply, restore)
+        except (Stopped, DocumentError) as error:
+            paid = replace(empty, attempts=(*empty.attempts, *error.attempts))
+            return self._ended(paid, error)
         except FieldsiftError:
             raise
         except Exception as error:  # noqa: BLE001, our own fault must not cost the other documents
@@ -344,6 +388,30 @@ class Runner:
                 f"a fault of fieldsift itself ({type(error).__name__}); see {self.tally.fault_log}"
             )
             return without_data(empty, "failed", "internal_error", told)
+
+    def _ended(self, empty: Result, error: Stopped | DocumentError) -> Result:
+        """The Result of a document that an error ended."""
+        if isinstance(error, Stopped):
+            self.tally.stopped = self.tally.stopped or error
+            return without_data(empty, "over_budget", _why(error), str(error))
+        status: Status = "failed"
+        if isinstance(error, LoadError):
+            status = "unreadable"
+        elif isinstance(error, ContentRefused):
+            status = "refused"
+        return without_data(empty, status, error.reason, str(error))
+
+    def _question(
+        self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
+    ) -> Question:
+        return Question(
+            stage=stage,
+            document=document,
+            looking=looking,
+            gates=tuple(self._gates[name] for name in (str(stage.model), *stage.fallback)),
+            loaders=self.loaders,
+            since=self.ledger.since(document.path, stage.name, self._run),
+        )
 
     def _note_fault(self, document: Document, error: Exception) -> None:
         """Keep what happened in a log: exit code 70 names it."""
@@ -356,36 +424,6 @@ class Runner:
 
     # what becomes of it -------------------------------------------------------------------
 
-    async def _commit(self, source: Source, results: Sequence[Result]) -> None:
-        """Data files first, then the lines with the mark: a kill in between is repaired by running again.
-
-        Raises:
-            SetupError: the output can't be written.
-
-        """
-        output = self.plan.output
-        if output is None:
-            return
-        earlier = self.ledger.lines_of(source.path)
-        if earlier and all(map(_says_nothing, results)):
-            return  # what an earlier pass found is still all that is known
-        await self.ledger.lift(source.path)
-        try:
-            lines = [await asyncio.to_thread(_written, output, result) for result in results]
-            current = {line.file for line in lines}
-            places = {(line.path, line.stage) for line in lines}
-            self.tally.superseded += sum((line.path, line.stage) not in places for line in earlier)
-            for line in earlier:
-                if line.file and line.file not in current:
-                    remove_data(output, Path(line.file))
-        except OSError as error:
-            raise SetupError(
-                f"output {output}: {error.strerror or error}: {error.filename}"
-            ) from error
-        unfinished = any(map(_says_nothing, results))
-        mark = None if unfinished else (source.size, source.mtime_ns, self._pipeline, self._run.id)
-        await self.ledger.finish(source.path, lines, mark)
-
     def _not_reached(self, source: Source) -> Result:
         why = str(self.tally.stopped)
         stage = self.plan.stages[0]
@@ -397,21 +435,6 @@ class Runner:
             engine=stage.model,
         )
         return without_data(empty, "over_budget", _why(self.tally.stopped), why)
-
-
-def _says_nothing(result: Result) -> bool:
-    """Whether a Result is only about this run: the document was not reached, or nothing may be sent."""
-    return result.status in CONTINUES or result.reason == "not_recorded"
-
-
-def _written(output: Path, result: Result) -> Line:
-    """The line of a Result, after its data file is written."""
-    file = _file_of(result)
-    if file:
-        write_data(output, file, result.data)
-    text = dump(result.to_json())
-    name = str(file) if file else None
-    return Line(result.document.path, result.stage or "", result.status, text, name)
 
 
 def _why(stopped: FieldsiftError | None) -> str:
@@ -428,17 +451,6 @@ def _reference(document: Document) -> DocumentRef:
     return DocumentRef(
         document.path, document.sha256, document.media_type, document.page_count, document.parent
     )
-
-
-def _file_of(result: Result) -> Path | None:
-    if result.stage is None or result.status not in {"valid", "invalid"}:
-        return None
-    return data_file(result.stage, result.document.path, rejected=result.status == "invalid")
-
-
-def _most_output(gate: Gate) -> int:
-    model = catalogue.find(gate.endpoint.provider, gate.endpoint.model)
-    return (model.output_limit if model else None) or _MOST_OUTPUT
 
 
 def _is_picture(source: Source) -> bool:

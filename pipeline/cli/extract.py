@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import EPILOG, common, option, output_of
+from pipeline.cli.curl import show
 from pipeline.cli.output import Output
-from pipeline.cli.setup import asking, handle_signals, planned
+from pipeline.cli.setup import asking, handle_signals, planned, tell_free_tier
 
 if TYPE_CHECKING:
     from pipeline.results import Result
@@ -34,7 +35,7 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
     from pipeline.runner import Options
 
     output = output_of(ctx)
-    keyless = options["offline"] or options["show_parts"]
+    keyless = options["offline"] or options["show_parts"] or options["curl"]
     names = ("schema", "model", "prompt", "budget", "min_confidence")
     decided = planned(
         ctx,
@@ -53,6 +54,10 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
         skip_unreadable=options["skip_unreadable"],
         allow_unpriced=options["allow_unpriced"],
     )
+    if options["curl"]:
+        return asyncio.run(show(decided, how, given, output))
+    if not how.offline and not options["replay"]:
+        tell_free_tier(decided, output)
     where = Storage(None, options["no_store"], options["record"], options["replay"])
     one = len(files) == 1 and len(decided.stages) == 1 and not output.json
     counts, tally = asyncio.run(_extract(decided, how, where, given, output, one=one))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli import EPILOG, common, option, output_of
+from pipeline.cli.curl import show
 from pipeline.cli.output import Output
-from pipeline.cli.setup import asking, handle_signals, planned
+from pipeline.cli.setup import asking, handle_signals, planned, tell_free_tier
 from pipeline.cli.summary import Seen, as_json, money, tell
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     INPUT is a folder, a file, or a quoted pattern. The same command again continues: finished
     documents that did not change are not opened, and nothing that was answered is paid twice.
     """
-    from pipeline.api import Choice, Storage
+    from pipeline.api import Choice, Storage, inputs_of
     from pipeline.config import need_output
     from pipeline.runner import Options
     from pipeline.writers import dump
@@ -76,14 +77,18 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     )  # fmt: skip
     decided = planned(
         ctx,
-        keyless=options["offline"],
+        keyless=options["offline"] or options["curl"],
         replaying=bool(options["replay"]),
         **{name: options[name] for name in names},
     )
     where = Storage(options["state"], options["no_store"], options["record"], options["replay"])
-    need_output(decided)
-    started = time.monotonic()
     choice = Choice(options["limit"], options["sample"], options["seed"])
+    if options["curl"]:
+        return asyncio.run(show(decided, how, inputs_of(decided, choice, where), output))
+    need_output(decided)
+    if not how.offline:
+        tell_free_tier(decided, output)
+    started = time.monotonic()
     run, runner, seen = asyncio.run(_run(decided, how, where, choice, output))
     if output.json:
         output.data(dump(as_json(run, runner)))

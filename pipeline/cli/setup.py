@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,11 +15,16 @@ from pipeline.cli import option
 from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
-    from pipeline.config import Plan
+    from pipeline.config import Call, Plan
     from pipeline.runner import Runner
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Google's pages on rate limits and on the terms of unpaid services.
+FREE_TIER = (
+    "without billing a key is of the free tier: a few requests a minute, and what is sent may be used for "
+    "training; with billing it may not"
+)
 SCHEMA_HELP = "JSON Schema file, module:Model, a shipped name (invoice, receipt, contract), or fields: 'vendor, total float'."
 
 
@@ -55,6 +61,11 @@ def asking(function: F) -> F:
             type=click.FloatRange(0, 1),
             help="Leave out values of which the local engine is less sure; 0.85 keeps the surest.",
         ),
+        option(
+            "--curl",
+            is_flag=True,
+            help="Print each request as a cURL command, the key as a shell variable; send nothing.",
+        ),
         option("--offline", is_flag=True, help="Send nothing; answer from what is stored."),
         option("--no-store", is_flag=True, help="Keep answers in memory only."),
         option(
@@ -74,19 +85,47 @@ def planned(ctx: click.Context, **given: Any) -> "Plan":
         ConfigError, SchemaError, SetupError: see `pipeline.config.plan`.
 
     """
-    from pipeline.config import Call, find_file, plan
+    from dataclasses import replace
 
-    shared = ctx.find_root().ensure_object(dict)
-    call = Call(
-        file=shared.get("config") or find_file(Path.cwd(), outside=given.get("inputs") or ()),
-        overrides=tuple(shared.get("overrides", ())),
-        env_file=shared.get("env_file"),
-        terminal=sys.stderr.isatty(),
+    from pipeline.config import plan
+
+    call = replace(
+        call_of(ctx, given.get("inputs") or ()),
         keyless=bool(given.pop("keyless", False)),
         replaying=bool(given.pop("replaying", False)),
         origins={name: _origin(ctx, name) for name in given},
+        typed=_typed(ctx),
     )
     return plan(given, call)
+
+
+def call_of(ctx: click.Context, inputs: Sequence[str] = ()) -> "Call":
+    """From where a command was called: the pipeline file, `-c`, `--env-file`, and whether on a terminal."""
+    from pipeline.config import Call, find_file
+
+    shared = ctx.find_root().ensure_object(dict)
+    return Call(
+        file=shared.get("config") or find_file(Path.cwd(), outside=inputs),
+        overrides=tuple(shared.get("overrides", ())),
+        env_file=shared.get("env_file"),
+        terminal=sys.stderr.isatty(),
+    )
+
+
+def tell_free_tier(decided: "Plan", output: Output) -> None:
+    """Say once on a machine what the free tier of a Gemini key means; --quiet puts it off."""
+    from pipeline.config import cache_folder
+
+    asked = {each.provider for each in decided.endpoints.values() if each.key}
+    if output.quiet or not asked & {"gemini", "gemini-openai"}:
+        return
+    said = cache_folder() / "free-tier-was-told"
+    with suppress(OSError):  # where it can't be remembered it is said again
+        if said.exists():
+            return
+        said.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        said.touch()
+    output.say(f"gemini: {FREE_TIER}")
 
 
 def handle_signals(runner: "Runner", output: Output) -> None:
@@ -104,6 +143,18 @@ def handle_signals(runner: "Runner", output: Output) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+
+
+def _typed(ctx: click.Context) -> str:
+    """How the command is typed, `{}` in place of its schema."""
+    kinds = {each.name: each.param_type_name for each in ctx.command.params}
+    parts = [
+        ctx.command_path,
+        "INPUT" if {"inputs", "files"} & kinds.keys() else "",
+        "{}" if kinds.get("schema") == "argument" else "-s {}",
+        "-o out" if "output" in kinds else "",
+    ]
+    return " ".join(filter(None, parts))
 
 
 def _origin(ctx: click.Context, name: str) -> str:

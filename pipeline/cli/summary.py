@@ -39,6 +39,7 @@ def as_json(run: "Run", runner: "Runner") -> dict[str, object]:
         "output": str(run.output),
         "counts": dict(run.counts),
         "this_run": runner.tally.statuses,
+        "fallbacks": runner.tally.fallbacks,
         "unchanged": run.unchanged,
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "engine": run.engine,
@@ -70,6 +71,8 @@ def _for_a_log(run: "Run", runner: "Runner", seen: Seen, output: Output, seconds
         output.facts("run values", **dict(seen.evidence.most_common()))
     for (where, told), number in seen.findings.most_common(5):
         output.facts("run finding", count=number, where=where, rule=told)
+    for engine, number in tally.fallbacks.items():
+        output.facts("run fallback", engine=engine, count=number)
     output.facts("run next", command=what_next(run, runner))
     output.facts(
         "run end", **run.counts, documents=tally.sources, pages=tally.pages, unchanged=run.unchanged,
@@ -96,6 +99,10 @@ def _for_a_person(run: "Run", runner: "Runner", seen: Seen, seconds: float) -> l
             f"  {tally.superseded} results of other stages, of an earlier run, were superseded"
         )
     lines += [f"  {n} × {where}: {told}" for (where, told), n in seen.findings.most_common(5)]
+    lines += [
+        f"  {number} × answered by {engine}, in place of a model that was down"
+        for engine, number in tally.fallbacks.items()
+    ]
     if asker.sent or asker.stored:
         bought = f"{asker.sent} answers bought, {asker.stored} stored ones used"
         lines.append(f"  {bought}; {money(run.cost_usd)} USD so far")

@@ -1,24 +1,27 @@
-"""The answer to a request: a stored one, or one that is stored before anybody looks at it."""
+"""The answer to one request: a stored one, or one that is stored before anybody looks at it."""
 
 import asyncio
 from decimal import Decimal
+from weakref import WeakValueDictionary
 
 from pipeline.errors import NotRecorded, ReplyError
 from pipeline.ledger import Replies, nearest
 from pipeline.limits import Gate, dollars
-from pipeline.providers import Reply, Request
+from pipeline.providers import Reply, Request, Usage
 from pipeline.results import Attempt
 
 #: How many unrecorded requests of a run are compared with what is stored: each reads all of it.
 _COMPARED = 10
+#: What an input can be made of; a service's further words are no keys of ours.
+_KINDS = ("text", "image", "audio", "video", "document")
 
 
 class UnusableError(ReplyError):
-    """An answer that was paid for and can't be read; `attempt` says what it cost."""
+    """Answers that were paid for and can't be used; `attempts` say what they cost."""
 
-    def __init__(self, error: ReplyError, attempt: Attempt) -> None:
+    def __init__(self, error: ReplyError, *attempts: Attempt) -> None:
         super().__init__(error.reason, str(error))
-        self.attempt = attempt
+        self.attempts = attempts
 
 
 class Asker:
@@ -35,6 +38,7 @@ class Asker:
         self.stored = 0
         self._missed = 0
         self._asking: dict[tuple[str, int], asyncio.Future[bytes]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ask(
         self, gate: Gate, request: Request, *, take: int = 1, since: int = 0
@@ -70,6 +74,14 @@ class Asker:
         finally:
             del self._asking[key, take]
 
+    def alone(self, key: str) -> asyncio.Lock:
+        """What one holds who makes what is kept under a key: it is made once."""
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def has(self, request: Request, since: int = 0) -> bool:
+        """Whether the answer is there already."""
+        return self.replies.get(request.key(), 1, since) is not None
+
     async def _buy(
         self, gate: Gate, request: Request, take: int, future: "asyncio.Future[bytes]"
     ) -> tuple[Reply, Attempt]:
@@ -97,13 +109,25 @@ class Asker:
 
 def _read(gate: Gate, body: bytes, cost: int | None, *, stored: bool) -> tuple[Reply, Attempt]:
     reply = gate.provider.read(body)
-    usage = reply.usage
-    tokens = {
+    attempt = Attempt(
+        model=reply.model or gate.endpoint.model,
+        endpoint=gate.endpoint.name,
+        tokens=_tokens(reply.usage) if reply.usage.is_counted else {},
+        cost_usd=None if cost is None else Decimal(dollars(cost)),
+        stored=stored,
+        response_id=reply.response_id or None,
+    )
+    return reply, attempt
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    """Tokens by kind, as `Attempt` tells them."""
+    made_of = dict(usage.by_modality)
+    rare = {"tool": usage.tool, "audio": usage.audio}
+    rare |= {f"input_{kind}": made_of.get(kind, 0) for kind in _KINDS}
+    return {
         "input": usage.input,
         "cached": usage.cached,
         "output": usage.output,
         "thoughts": usage.thoughts,
-    }
-    price = None if cost is None else Decimal(dollars(cost))
-    model = reply.model or gate.endpoint.model
-    return reply, Attempt(model, gate.endpoint.name, tokens, price, stored=stored)
+    } | {kind: count for kind, count in rare.items() if count}
