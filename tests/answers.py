@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from base64 import b64decode
+from base64 import urlsafe_b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +24,23 @@ STATUS_WORDS = {
 PAGE_TOKENS = {None: 560, "LOW": 280, "MEDIUM": 560, "HIGH": 1120}
 IMAGE_TOKENS = {None: 1120, "LOW": 280, "MEDIUM": 560, "HIGH": 1120}
 THOUGHTS = {"LOW": 100, "MEDIUM": 200, "HIGH": 400}
+
+
+_URL_SAFE = str.maketrans("+/", "-_")
+#: Fields that hold schemas, arguments, labels: what stands in them is the user's, not the wire's.
+ANY_SHAPE = set(
+    """responseJsonSchema responseSchema parameters parametersJsonSchema args response labels schema""".split()  # noqa: SIM905, a list of names
+)
+
+
+def camel(body: Any) -> Any:
+    """A body with all its field names in camel case: the services take snake case too, and Google's SDK mixes both."""
+    if isinstance(body, list):
+        return [camel(item) for item in body]
+    if not isinstance(body, dict):
+        return body
+    named = {re.sub(r"(?<=[a-z])_([a-z])", lambda m: m[1].upper(), k): v for k, v in body.items()}
+    return {name: v if name in ANY_SHAPE else camel(v) for name, v in named.items()}
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,7 @@ class Seen:
     def parts(self) -> list[dict[str, Any]]:
         """All parts of all turns."""
         turns = self.body.get("contents", []) if isinstance(self.body, dict) else []
-        return [part for turn in turns for part in turn.get("parts", [])]
+        return [camel(part) for turn in turns for part in turn.get("parts", [])]
 
     @property
     def text(self) -> str:
@@ -64,7 +81,11 @@ class Seen:
         """Media type and bytes of each inline file."""
         blobs = [part["inlineData"] for part in self.parts if "inlineData" in part]
         try:
-            return [(blob["mimeType"], b64decode(blob["data"])) for blob in blobs]
+            # Both alphabets of base64 are taken, as every protobuf service does.
+            return [
+                (blob["mimeType"], urlsafe_b64decode(blob["data"].translate(_URL_SAFE)))
+                for blob in blobs
+            ]
         except NotBase64:
             return []
 
@@ -77,7 +98,7 @@ class Seen:
     def config(self) -> dict[str, Any]:
         """The generationConfig."""
         found = self.body.get("generationConfig") if isinstance(self.body, dict) else None
-        return found if isinstance(found, dict) else {}
+        return camel(found) if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,9 @@ def ask(server: Server | Endpoint, *requests: Request, times: Timeouts | None = 
         answers: list[Any] = []
         try:
             for one in requests or (request(),):
+                if one.model not in {endpoint().model, provider.endpoint.model}:
+                    await provider.aclose()
+                    provider = Gemini(replace(at, model=one.model), times)
                 try:
                     answers.append(await provider.send(one))
                 except FieldsiftError as failure:

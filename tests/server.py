@@ -30,6 +30,7 @@ import socket
 import struct
 import sys
 import threading
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -40,7 +41,9 @@ from typing import Any, Self
 if not __package__:  # run as a program
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from tests import books
 from tests.answers import Answer, Reply, Seen, about, answer_from, error, key_invalid
+from tests.routes import route_of
 from tests.wire import strict
 
 
@@ -49,7 +52,9 @@ class Server:
 
     `requests` are all that came, `billed` those for which an answer was generated (delivered or not),
     `delivered` counts answers that went out whole, `violations` what was wrong with any body. A body
-    with violations is answered with 400, as the service does. With `keys`, others are refused.
+    with violations is answered with 400, as the service does; at the end it fails the test, except where
+    `wrong_on_purpose`. With `keys`, others are refused.
+    `state` is for the routes of `tests/routes.py`: what was uploaded, what was cached.
     """
 
     def __init__(
@@ -60,13 +65,17 @@ class Server:
         keys: set[str] | None = None,
         latency: float = 0.0,
         is_strict: bool = True,
+        wrong_on_purpose: bool = False,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.reply = reply or (lambda seen: answer_from(seen, answers or {}))
+        self.answers = answers or {}
+        self.reply = reply or (lambda seen: answer_from(seen, self.answers))
         self.keys = keys
         self.latency = latency
         self.is_strict = is_strict
+        self.wrong_on_purpose = wrong_on_purpose
         self.on_event = on_event
+        self.state: dict[str, Any] = {}
         self.requests: list[Seen] = []
         self.billed: list[Seen] = []
         self.delivered = 0
@@ -132,6 +141,11 @@ class Server:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+        books.SESSION.enter(
+            self.requests, is_parsed=self.is_strict, wrong_on_purpose=self.wrong_on_purpose
+        )
+        if kind is None and not self.wrong_on_purpose:
+            assert self.violations == []
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -194,7 +208,12 @@ class Server:
     def _violations(self, seen: Seen) -> Iterator[str]:
         if "key=" in seen.path:
             yield "the key stands in the URL"
-        if seen.method == "POST" and self.is_strict:
+        if not self.is_strict:
+            return
+        route = route_of(seen)
+        if route is not None:
+            yield from route.violations(seen)
+        elif seen.method == "POST":
             yield from strict(seen.body)
 
     def _note(self, seen: Seen) -> tuple[Seen, Answer]:
@@ -216,16 +235,10 @@ class Server:
             self.on_event(what | more)
 
     def _choose(self, seen: Seen) -> Answer:
-        if seen.violations:
-            return error(400, f"Invalid JSON payload received. {seen.violations[0]}")
-        key = seen.headers.get("x-goog-api-key")
-        if key is None:
-            return error(
-                403,
-                "Method doesn't allow unregistered callers (callers without established identity).",
-            )
-        if self.keys is not None and key not in self.keys:
-            return key_invalid()
+        if (route := route_of(seen)) is not None:
+            return route.answer(seen, self)
+        if (barred := self.barred(seen)) is not None:
+            return barred
         if seen.method == "GET" and (
             found := re.fullmatch(r"/v1beta/models(?:/([^/:]+))?", seen.path)
         ):
@@ -236,6 +249,23 @@ class Server:
         ):
             return error(404, f"no method {seen.method} {seen.path}")
         return self.reply(seen)
+
+    def barred(self, seen: Seen) -> Answer | None:
+        """What a Google service answers to a wrong body, and to a request with no key or a wrong one."""
+        if seen.violations:
+            return error(400, f"Invalid JSON payload received. {seen.violations[0]}")
+        return self.refused(seen)
+
+    def refused(self, seen: Seen) -> Answer | None:
+        """What a Google service answers to a request with no key or a wrong one."""
+        key = seen.headers.get("x-goog-api-key")
+        key = key or seen.headers.get("authorization", "").removeprefix("Bearer ") or None
+        if key is None:
+            return error(
+                403,
+                "Method doesn't allow unregistered callers (callers without established identity).",
+            )
+        return key_invalid() if self.keys is not None and key not in self.keys else None
 
     async def _write(
         self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -325,16 +355,24 @@ def main() -> None:
         if log:
             log.write(json.dumps(event) + "\n")
 
+    warnings.simplefilter("error")  # as under pytest: a word that an official type does not know
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with Server(
-        reply, latency=given.latency, is_strict=not given.no_strict, on_event=note
-    ) as server:
-        waiting = given.port_file.with_suffix(".tmp")
-        waiting.write_text(str(server.port))
-        waiting.replace(given.port_file)
-        print(server.url, flush=True)
-        ended.wait()
+    try:
+        with Server(
+            reply,
+            answers=answers,
+            latency=given.latency,
+            is_strict=not given.no_strict,
+            on_event=note,
+        ) as server:
+            waiting = given.port_file.with_suffix(".tmp")
+            waiting.write_text(str(server.port))
+            waiting.replace(given.port_file)
+            print(server.url, flush=True)
+            ended.wait()
+    finally:
+        books.hand_over()
 
 
 if __name__ == "__main__":

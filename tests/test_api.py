@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from pipeline import Pipeline, Stage, aextract, extract, validate
-from pipeline.errors import KeyRefused, NotRecorded, UsageError
+from pipeline.config import cache_folder
+from pipeline.errors import KeyRefused, LoadError, NotRecorded, UsageError
+from pipeline.eyes import Eyes, Seen
 from pipeline.testing import replay
 from tests.answers import answer_from, key_invalid
 from tests.server import Server
@@ -75,6 +78,36 @@ def test_gemini_answers_and_the_answer_is_kept_for_the_next_time(
     assert second.value == first.value
     assert len(server.billed) == 1
     assert second.attempts[0].stored
+
+
+def test_a_page_that_can_not_be_looked_at_after_the_answer_does_not_hide_what_it_cost(
+    document: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(*_: Any) -> Seen:
+        await asyncio.to_thread(server.wait_for, 1)
+        raise LoadError("damaged", "page 1 can't be drawn")
+
+    monkeypatch.setattr(Eyes, "look", look)
+    result = extract(document, Receipt)
+    assert (result.status, result.reason) == ("unreadable", "damaged")
+    assert len(server.billed) == len(result.attempts) == 1
+    assert result.cost_usd
+
+
+def test_what_a_killed_call_cost_makes_no_room_in_another_calls_budget(
+    document: Path, server: Server
+) -> None:
+    """The user's cache is shared: a reservation that is settled there is not money of this call."""
+    first = extract(document, Receipt)
+    with sqlite3.connect(cache_folder() / "ledger.sqlite") as ledger:
+        ledger.execute("update calls set state = 'sent', cost = null, reserved = ?", (10**12,))
+    ledger.close()
+    other = document.with_name("other.txt")
+    other.write_text(TEXT + "Another one\n")
+    stopped = extract(other, Receipt, budget="0.000001")
+    assert stopped.status == "over_budget"
+    assert len(server.billed) == 1
+    assert first.status == "valid"
 
 
 def test_an_error_of_the_model_class_is_a_finding(document: Path, server: Server) -> None:
@@ -188,3 +221,18 @@ def test_the_files_of_the_cache_are_for_the_user_alone(
 ) -> None:
     extract(document, Receipt)
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+
+
+def test_tools_are_allowed_in_code_as_they_are_in_the_file(
+    document: Path, tmp_path: Path, server: Server
+) -> None:
+    def rate(currency: str) -> float:
+        """The rate of a currency."""
+        return 1.0 if currency else 0.0
+
+    stage = Stage("receipt", schema=Receipt, tools=[rate])
+    with pytest.raises(UsageError, match="allow_tools_on_untrusted=True"):
+        Pipeline(stage).run(document, tmp_path / "out")
+    assert Pipeline(stage, allow_tools_on_untrusted=True).run(document, tmp_path / "out").counts
+    assert extract(document, Receipt, tools=[rate], allow_tools_on_untrusted=True).value
+    assert "functionDeclarations" in str(server.requests[0].body)

@@ -74,7 +74,55 @@ def test_a_price_is_exact_by_kind_of_token(
 def test_the_usage_of_a_reply_is_priced_as_it_stands() -> None:
     """The keywords are the names of `Usage`."""
     usage = Usage(input=1000, cached=400, output=200, thoughts=100, tool=10, audio=0)
-    assert known("gemini-3.1-flash-lite").cost(**asdict(usage)) == Decimal("0.0006125")
+    told = asdict(usage)
+    del told["by_modality"], told["is_counted"]
+    assert known("gemini-3.1-flash-lite").cost(**told) == Decimal("0.0006125")
+
+
+def test_what_tools_read_counts_towards_a_long_prompt() -> None:
+    """No service says that it does not: what is reserved must not be below what is paid."""
+    price = known("gemini-3.1-pro-preview")
+    assert price.cost(input=199_990, tool=10) == Decimal("0.40")
+    assert price.cost(input=199_990, tool=11) == Decimal("0.800004")
+
+
+def test_what_the_answer_says_of_cached_audio_and_searches_is_priced() -> None:
+    """Known, it decides; unknown, the dearer reading is taken. A query costs its full fee."""
+    price = known("gemini-3.1-flash-lite")
+    tokens: dict[str, Any] = {"input": 100, "cached": 50, "audio": 40}
+    assert price.cost(**tokens, cached_audio=40) == Decimal("0.00001475")
+    assert price.cost(**tokens, cached_audio=0) == Decimal("0.00002375") == price.cost(**tokens)
+    assert price.cost(searches=3) == Decimal("0.042")
+    assert known("gemini-2.5-flash").cost(searches=1) == Decimal("0.035")
+
+
+@pytest.mark.parametrize(
+    ("model", "location", "usd"),
+    [
+        ("gemini-3.1-flash-lite", "global", "0.25"),
+        ("gemini-3.1-flash-lite", "europe-west4", "0.275"),
+        ("gemini-3.1-flash-lite", "eu", "0.275"),
+        ("gemini-2.5-flash", "us-central1", "0.30"),
+    ],
+)
+def test_vertex_is_dearer_away_from_the_global_endpoint(
+    model: str, location: str, usd: str
+) -> None:
+    """Only for models whose price says so."""
+    there = price(find("vertex", model), TODAY, location)
+    assert there is not None
+    assert there.cost(input=10**6) == Decimal(usd)
+
+
+def test_two_addresses_of_google_have_one_price_and_vertex_its_own_where_it_differs() -> None:
+    for model in all_models():
+        if model.provider == "gemini":
+            same = find("gemini-openai", model.id)
+            assert same is not None
+            assert [p.rates for p in same.prices] == [p.rates for p in model.prices]
+    tokens: dict[str, Any] = {"input": 10**6, "cached": 10**6, "tier": "batch"}
+    assert known("gemini-3.5-flash-lite").cost(**tokens) == Decimal("0.02")
+    assert known("gemini-3.5-flash-lite", provider="vertex").cost(**tokens) == Decimal("0.015")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +131,9 @@ def test_the_usage_of_a_reply_is_priced_as_it_stands() -> None:
         ("evolink", "gemini-3.1-flash-lite-preview", TODAY, {"input": 9, "cached": 9, "audio": 9}),
         ("evolink", "gemini-3.1-flash-lite-preview", TODAY, {"input": 9, "tier": "batch"}),
         ("gemini", "gemini-2.5-pro", TODAY, {"input": 300_000, "tier": "flex"}),
-        ("gemini", "gemini-4-argon", date(2026, 12, 1), {"input": 9, "cached": 1}),
+        ("gemini", "gemini-4-argon", date(2026, 12, 1), {"input": 9, "tier": "flex"}),
+        ("evolink", "gemini-3.1-flash-lite-preview", TODAY, {"input": 9, "searches": 1}),
+        ("gemini", "gemini-3.1-flash-lite", TODAY, {"input": 9, "tier": "gold"}),
         ("gemini", "gemini-3.8-flash", date(2027, 1, 1), {"input": 9, "tier": "batch"}),
     ],
 )
@@ -136,6 +186,7 @@ def test_every_entry_is_complete_and_says_where_it_is_from() -> None:
     for model in models:
         there = service(model.provider)
         assert there is not None
+        assert there.checked is not None
         assert there.checked >= TODAY
         assert model.provider == "local" or (model.input_limit or 0) >= 2**20
         assert model.thinking is None or list(model.thinking) == [

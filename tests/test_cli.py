@@ -346,8 +346,8 @@ def test_validate_of_any_json_and_jsonl(work: Path) -> None:
         (["run", "inbox", "-s", "invoice", "-o", "out"], 4, "GEMINI_API_KEY"),
         (
             ["run", "inbox", "-s", "invoice", "-o", "out", "-m", "vertex:x"],
-            2,
-            "no provider 'vertex'",
+            4,
+            "no way into vertex:",
         ),
         (["run", "inbox", "-s", "invoice", "-o", "out", "--retry", "all"], 2, "failed, invalid"),
         (

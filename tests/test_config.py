@@ -140,9 +140,11 @@ def test_off_a_terminal_a_missing_key_is_an_error_with_both_ways_out() -> None:
     )
 
 
-def test_a_provider_that_this_release_lacks_is_named() -> None:
-    with pytest.raises(ConfigError, match="no provider 'vertex'"):
-        resolve("vertex:gemini-3.1-flash-lite", places({}), terminal=True)
+def test_a_service_that_nobody_knows_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match="no service 'elsewhere'; there are gemini, gemini-openai"
+    ):
+        resolve("elsewhere:gemini-3.1-flash-lite", places({}), terminal=True)
 
 
 def test_keys_come_from_the_environment_then_a_key_file_then_dotenv(tmp_path: Path) -> None:
@@ -248,3 +250,41 @@ def test_a_changed_question_is_another_pipeline(project: Path) -> None:
     assert plan({}, Call(file)).sha256 == first
     file.write_text(FILE.replace("vendor, total float", "vendor, total int"))
     assert plan({}, Call(file)).sha256 != first
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('model = "local"', 'model = "evolnk:m"', "line 6: model 'evolnk:m': there is no service 'evolnk'"),
+        ('model = "gemini-3.1-pro-preview"', 'model = "evolnk:m"', "line 10: model 'evolnk:m'"),
+        ('model = "strong"', 'model = "evolnk:m"', "line 21: model 'evolnk:m'"),
+        ('model = "strong"', 'model = "strong"\nfallback = ["evolnk:m"]', "line 22: fallback 'evolnk:m' of stage careful: model"),
+        ('thinking = "high"', 'fallback = ["evolnk:m"]', "line 11: fallback 'evolnk:m' of stage careful: model"),
+        ('thinking = "high"', 'safety = "off"\nfallback = ["openai:m"]', "line 11: fallback 'openai:m' of stage careful: openai:m takes no safety"),
+    ],
+)  # fmt: skip
+def test_a_model_that_there_is_not_is_told_with_the_line_that_names_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, told: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary")
+    file = project / "pipeline.toml"
+    file.write_text(FILE.replace(before, after, 1))
+    with pytest.raises((ConfigError, UsageError)) as error:
+        plan({}, Call(file))
+    assert str(error.value).startswith(f"{file}: {told}")
+
+
+def test_a_model_that_was_typed_has_no_line(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\Amodel 'evolnk:m'"):
+        plan({"model": "evolnk:m"}, Call(project / "pipeline.toml", origins={"model": "--model"}))
+
+
+def test_a_blank_around_a_model_is_not_its_name_and_a_slip_in_it_is_told(project: Path) -> None:
+    schema = {"schema": "vendor, total float"}
+    assert plan(schema | {"model": " gemini-3.1-flash-lite "}).prices[
+        "gemini:gemini-3.1-flash-lite"
+    ]
+    (note,) = plan(schema | {"model": "gemni-3.1-flash-lite"}).notes
+    assert "it is in no list (is gemini-3.1-flash-lite meant?): price and limits" in note
+    (note,) = plan(schema | {"model": "gemini-9-xyz"}).notes
+    assert "it is in no list: price and limits" in note

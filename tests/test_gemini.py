@@ -27,7 +27,6 @@ from pipeline.errors import (
 from pipeline.providers import Settings, open_provider
 from pipeline.providers.gemini import (
     Gemini,
-    body,
     ceiling,
     check,
     read,
@@ -76,7 +75,7 @@ def test_a_request_is_exactly_what_google_parses(asked: dict[str, Any]) -> None:
     assert seen.violations == ()
     assert read(answer).finish == "stop"
     assert seen.path == "/v1beta/models/gemini-3.1-flash-lite:generateContent"
-    assert seen.body == body(one)
+    assert seen.body == wire.body(one)
     assert b64decode(seen.parts[1]["inlineData"]["data"]) == b"%PDF-1.7 \x00\xff"
     assert seen.config["maxOutputTokens"] == 1024
     assert "thinkingLevel" not in seen.config
@@ -99,7 +98,7 @@ def test_what_is_shown_is_what_is_sent() -> None:
     pieces = wire.pieces(one)
     sent = b"".join(wire.stream(pieces))
     assert len(sent) == wire.size(pieces)
-    shown = json.loads(json.dumps(body(one)).replace("\\ud800", "?"))
+    shown = json.loads(json.dumps(wire.body(one)).replace("\\ud800", "?"))
     assert json.loads(sent) == shown
     assert not strict(shown)
 
@@ -126,9 +125,9 @@ def test_any_text_and_any_bytes_arrive_unchanged(content: list[Part], system: st
 
 def test_nothing_is_sent_that_was_not_asked_for() -> None:
     """Without settings there is the schema and the output limit, and no empty fields."""
-    plain = replace(request(), system="", schema=None)
-    assert body(plain)["generationConfig"] == {"maxOutputTokens": 1024}
-    assert "systemInstruction" not in body(plain)
+    plain = replace(request(), system="", schema=None, as_json=False)
+    assert wire.body(plain)["generationConfig"] == {"maxOutputTokens": 1024}
+    assert "systemInstruction" not in wire.body(plain)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +151,12 @@ def test_a_setting_the_model_can_not_take_is_refused_before_sending(
     assert isinstance(refused, UsageError)
     assert named in str(refused)
     with pytest.raises(UsageError, match=named):
-        check(replace(Stage("bill", SCHEMA), **asked), model)
+        check(replace(Stage("bill", SCHEMA), **asked), endpoint(model=model))
 
 
 def test_a_model_nobody_knows_is_asked_for_anything() -> None:
     """Without a catalogue entry nothing is refused: the service knows better."""
-    check(Settings(max_output_tokens=10**6, thinking="minimal"), "gemini-9-neon")
+    check(Settings(max_output_tokens=10**6, thinking="minimal"), endpoint(model="gemini-9-neon"))
 
 
 def test_a_model_id_can_not_leave_its_place_in_the_path() -> None:
@@ -183,7 +182,7 @@ def test_what_is_too_large_for_one_request_is_not_sent(
 ) -> None:
     """The sentence names the limit and the way out."""
     with pytest.raises(ReplyError, match=f"{named}.*split the document") as refused:
-        refuse_too_large(request(*content), length)
+        refuse_too_large(request(*content), length, endpoint().service)
     assert refused.value.reason == "too_large"
 
 
@@ -206,9 +205,9 @@ def test_no_answer_takes_more_than_was_reserved(
         file_part(b"png", "image/png")
     ] * images
     one = request(text_part(text), *files, **{**asked, "max_output_tokens": limit})
-    seen = Seen(1, "POST", "", {}, b"", body(one))
+    seen = Seen(1, "POST", "", {}, b"", wire.body(one))
     counted = usage_of(seen, "x" * 4 * limit)
-    most = ceiling(one)
+    most = ceiling(one, endpoint())
     assert counted["promptTokenCount"] <= most.input
     assert counted["candidatesTokenCount"] + counted["thoughtsTokenCount"] <= most.output
 
@@ -221,42 +220,43 @@ def test_pages_and_pictures_count_the_documented_tokens(
     resolution: Any, page: int, picture: int
 ) -> None:
     """By media resolution, the higher of two figures that disagree."""
-    plain = ceiling(request(text_part(""), media_resolution=resolution)).input
+    plain = ceiling(request(text_part(""), media_resolution=resolution), endpoint()).input
     with_files = request(
         text_part(""),
         file_part(b"x", pages=3),
         file_part(b"y", "image/png"),
         media_resolution=resolution,
     )
-    assert ceiling(with_files).input - plain == 3 * page + picture
+    assert ceiling(with_files, endpoint()).input - plain == 3 * page + picture
 
 
 def test_the_ceiling_counts_bytes_of_text_and_schema() -> None:
     """A token is at least one byte."""
     assert (
-        ceiling(request(text_part("é" * 50))).input - ceiling(request(text_part(""))).input == 100
+        ceiling(request(text_part("é" * 50)), endpoint()).input
+        - ceiling(request(text_part("")), endpoint()).input
+        == 100
     )
     bare = replace(request(), schema=None)
-    assert ceiling(request()).input - ceiling(bare).input == len(
+    assert ceiling(request(), endpoint()).input - ceiling(bare, endpoint()).input == len(
         json.dumps(request().schema, ensure_ascii=False)
     )
 
 
 def test_a_service_without_a_table_counts_the_most_and_refuses_nothing() -> None:
     """What the catalogue does not know is not taken for small."""
-    strange = replace(request(text_part(""), file_part(b"x", pages=2)), provider="elsewhere")
-    assert (
-        ceiling(strange).input - ceiling(replace(strange, content=(text_part(""),))).input
-        == 2 * 2240
-    )
-    refuse_too_large(strange, 10**12)
+    strange = endpoint(provider="elsewhere")
+    asked = request(text_part(""), file_part(b"x", pages=2))
+    bare = replace(asked, content=(text_part(""),))
+    assert ceiling(asked, strange).input - ceiling(bare, strange).input == 2 * 2240
+    refuse_too_large(asked, 10**12, strange.service)
 
 
 def test_a_provider_reads_reserves_and_compiles_once() -> None:
     """The provider's own face is the module's functions; the dialect of a schema is made once."""
     provider = open_provider(endpoint())
     one = request()
-    assert provider.ceiling(one) == ceiling(one)
+    assert provider.ceiling(one) == ceiling(one, endpoint())
     assert provider.dialect(SCHEMA) is provider.dialect(SCHEMA)
     assert provider.read(b'{"candidates": []}') == read(b'{"candidates": []}')
     asyncio.run(provider.aclose())
@@ -409,7 +409,7 @@ def test_an_answer_that_does_not_fit_is_truncated() -> None:
 )
 def test_the_strict_check_finds_what_the_service_would_refuse(broken: Mapping[str, Any]) -> None:
     """The yardstick itself is measured: each wrong body is named."""
-    right = body(request())
+    right = wire.body(request())
     assert strict(right) == []
     assert strict({**right, "generationConfig": {**right["generationConfig"], **broken}})
 

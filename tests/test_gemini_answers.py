@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pipeline.errors import (
     FieldsiftError,
     KeyRefused,
+    PaymentNeeded,
     QuotaReached,
     ReplyError,
+    SetupError,
     Transient,
 )
 from pipeline.providers.gemini import (
@@ -25,10 +27,11 @@ from pipeline.providers.gemini import (
     Timeouts,
     read,
 )
-from pipeline.providers.gemini.http import LARGEST_ANSWER
+from pipeline.providers.http import LARGEST_ANSWER
 from tests.answers import (
     Answer,
     error,
+    generated,
     key_invalid,
     quota,
     reset,
@@ -83,17 +86,17 @@ Case = tuple[Answer, type[FieldsiftError], str, dict[str, Any], str]
 # fmt: off
 #: behaviour: the answer, the kind of error, its reason, more of its attributes, words in its message
 BEHAVIOURS: dict[str, Case] = {
-    "400 plain": (error(400, "Request contains an invalid argument."), ReplyError, "http_400", {}, "invalid argument"),
+    "400 plain": (error(400, "Request contains an invalid argument."), ReplyError, "schema_refused", {}, "damaged or encrypted"),
     "400 wrong key": (key_invalid(), KeyRefused, "", {}, "GEMINI_API_KEY"),
-    "400 no free tier there": (HERE_NOT, KeyRefused, "", {}, "location"),
+    "400 no free tier there": (HERE_NOT, SetupError, "", {}, "location"),
     "401": (error(401, "no credentials"), KeyRefused, "", {}, "GEMINI_API_KEY"),
-    "402": (error(402, "insufficient balance"), QuotaReached, "", {}, "payment"),
+    "402": (error(402, "insufficient balance"), PaymentNeeded, "", {}, "payment"),
     "403": (error(403, "Permission denied"), KeyRefused, "", {}, "PERMISSION_DENIED"),
-    "403 web page": (Answer(403, HTML), KeyRefused, "", {}, "web page"),
+    "403 web page": (Answer(403, HTML), ReplyError, "http_403", {}, "firewall"),
     "404 model": (error(404, "models/x is not found"), ReplyError, "not_found_model", {}, "not found"),
     "404 web page": (Answer(404, HTML), ReplyError, "http_404", {}, "check the address"),
     "408": (error(408), Transient, "http_408", FREE | {"wait": None}, ""),
-    "409": (error(409), ReplyError, "http_409", {}, ""),
+    "409": (error(409), Transient, "http_409", FREE, ""),
     "413": (Answer(413, HTML), ReplyError, "too_large", {}, "fewer pages"),
     "429 with RetryInfo": (LATE, Transient, "http_429", FREE | {"wait": 26.0}, "current quota"),
     "429 with a fraction": (error(429, "q", retry_info("0.25s")), Transient, "http_429", {"wait": 0.25}, ""),
@@ -103,13 +106,13 @@ BEHAVIOURS: dict[str, Case] = {
     "429 with a date over": (replace(error(429), headers=later(-90)), Transient, "http_429", {"wait": 0.0}, ""),
     "429 says two things": (TWICE, Transient, "http_429", {"wait": 9.0}, ""),
     "429 with nonsense": (NONSENSE, Transient, "http_429", {"wait": None}, ""),
-    "429 for ages": (error(429, "q", retry_info("999999999s")), Transient, "http_429", {"wait": 3600.0}, ""),
+    "429 for ages": (error(429, "q", retry_info("99999s")), QuotaReached, "", {}, "28 hours"),
     "429 empty": (Answer(429), Transient, "http_429", {"wait": None}, ""),
     "429 of the day": (TOMORROW, QuotaReached, "", {}, "day"),
     "429 no quota in this tier": (NO_TIER, QuotaReached, "", {}, "tier"),
     "429 limit 05 is a limit": (error(429, "Quota exceeded, limit: 05"), Transient, "http_429", {}, ""),
-    "429 spend cap": (error(429, "Your project has exceeded its spending cap."), QuotaReached, "", {}, "money"),
-    "429 credits": (NO_CREDITS, QuotaReached, "", {}, "money"),
+    "429 spend cap": (error(429, "Your project has exceeded its spending cap."), PaymentNeeded, "", {}, "spend cap"),
+    "429 credits": (NO_CREDITS, PaymentNeeded, "", {}, "payment"),
     "429 spend per ten minutes": (TEN_MINUTES, Transient, "http_429", {"wait": 300.0}, ""),
     "500": (error(500, "internal"), Transient, "http_500", FREE, "internal"),
     "500 in a list": (IN_A_LIST, Transient, "http_500", {}, "in a list"),
@@ -122,7 +125,7 @@ BEHAVIOURS: dict[str, Case] = {
     "503 odd JSON": (Answer(503, ["x", 1]), Transient, "http_503", {}, ""),
     "503 error is a text": (Answer(503, {"error": "gone fishing"}), Transient, "http_503", {}, "gone fishing"),
     "503 odd types": (ODD_TYPES, Transient, "http_503", {}, ""),
-    "302": (Answer(302, headers=ELSEWHERE), ReplyError, "http_302", {}, "redirect"),
+    "302": (Answer(302, headers=ELSEWHERE), ReplyError, "redirect", {}, "redirect"),
     "204": (Answer(204), ReplyError, "http_204", {}, ""),
     "200 with an error": (INSIDE, Transient, "http_429", {}, ""),
     "200 with an error, no code": (Answer(200, {"error": "x"}), Transient, "http_500", {}, ""),
@@ -222,6 +225,24 @@ def test_an_endless_answer_is_cut_off() -> None:
         server.next(Answer(fault="endless"))
         (failure,) = ask(server)
     assert isinstance(failure, Transient)
+    assert failure.reason == "answer_too_large"
+    assert "longer than 16 MiB" in str(failure)
+
+
+def test_a_stream_may_say_more_around_each_token() -> None:
+    """A full answer of 65,536 tokens in events of 300 bytes is longer than any whole answer."""
+    event = generated("x", finish=None).body | {"padding": "p" * 2**20}
+    last = generated("y").body
+    body = b"".join(
+        b"data: " + json.dumps(each).encode() + b"\n\n" for each in [event] * 20 + [last]
+    )
+    assert len(body) > LARGEST_ANSWER
+    with Server() as server:
+        server.next(Answer(200, body, {"Content-Type": "text/event-stream"}))
+        server.next(Answer(200, body * 2, {"Content-Type": "text/event-stream"}))
+        (whole,) = ask(server)
+        (failure,) = ask(server)
+    assert read(whole).text == "x" * 20 + "y"
     assert failure.reason == "answer_too_large"
 
 
@@ -329,10 +350,11 @@ PARTS = {"parts": [{"text": "{}"}]}
 REASONS = {
     "STOP": "stop",
     "MAX_TOKENS": "truncated",
+    "CONTINUATION": "truncated",
     **dict.fromkeys(
         """SAFETY RECITATION LANGUAGE OTHER BLOCKLIST PROHIBITED_CONTENT SPII MALFORMED_FUNCTION_CALL IMAGE_SAFETY
         IMAGE_PROHIBITED_CONTENT IMAGE_OTHER NO_IMAGE IMAGE_RECITATION UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS
-        MISSING_THOUGHT_SIGNATURE MALFORMED_RESPONSE ESCALATION PUP_LIMITED_DISABLED CONTINUATION MODEL_ARMOR
+        MISSING_THOUGHT_SIGNATURE MALFORMED_RESPONSE ESCALATION PUP_LIMITED_DISABLED MODEL_ARMOR
         SOMETHING_NEW""".split(),  # noqa: SIM905, as the reference lists them
         "refused",
     ),
@@ -414,7 +436,21 @@ def test_usage_counts_every_kind_and_takes_absent_for_none() -> None:
             "thoughtsTokenCount": 2.5,
         },
     }
-    assert read(json.dumps(odd).encode()).usage == type(counted)()
+    assert read(json.dumps(odd).encode()).usage == type(counted)(is_counted=False)
+
+
+@pytest.mark.parametrize("tokens", [10**25, 1e300, 2**31, f"{2**32}", True, "many", [7], {}])
+@pytest.mark.parametrize(
+    "field", ["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]
+)
+def test_a_count_that_none_can_be_is_not_told(field: str, tokens: Any) -> None:
+    """It is not what was paid: the answer costs what was reserved."""
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 5} | {field: tokens}
+    body = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage}
+    assert not read(json.dumps(body).encode()).usage.is_counted
+    assert read(
+        json.dumps(body | {"usageMetadata": usage | {field: "7"}}).encode()
+    ).usage.is_counted
 
 
 @pytest.mark.parametrize(
@@ -449,8 +485,8 @@ JSON_VALUES = st.recursive(
 @settings(max_examples=150, deadline=None)
 def test_any_json_is_a_reply_or_a_typed_error(value: Any) -> None:
     """No shape of an answer crashes the reader or the reader of errors."""
-    from pipeline.providers.gemini.faults import Answer as Raw
-    from pipeline.providers.gemini.faults import fault
+    from pipeline.providers.faults import Answer as Raw
+    from pipeline.providers.faults import fault
 
     raw = json.dumps(value).encode()
     try:

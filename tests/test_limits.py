@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -12,15 +14,18 @@ from hypothesis import strategies as st
 from pipeline import catalogue
 from pipeline.errors import (
     BudgetReached,
+    GaveUp,
     KeyRefused,
     ReplyError,
+    SetupError,
     Transient,
     Unreachable,
     UsageError,
 )
 from pipeline.ledger import Ledger
 from pipeline.limits import ATTEMPTS, Gate, Purse, dollars, refuse_unpriced
-from pipeline.providers import Endpoint, Reply, Request, Settings, Usage
+from pipeline.providers import Endpoint, Reply, Request, Settings, Shown, Usage
+from pipeline.stages import Stage
 
 REQUEST = Request("gemini", "m", "", (), None, Settings(max_output_tokens=100))
 ENDPOINT = Endpoint("gemini", "m")
@@ -38,8 +43,11 @@ class Service:
         self.most = ceiling
         self.calls = 0
 
-    def dialect(self, schema: object) -> Mapping[str, Any] | None:
+    def dialect(self, schema: object, level: str = "full") -> Mapping[str, Any] | None:
         return None
+
+    def shown(self, request: Request) -> Shown:
+        return Shown("POST", "http://127.0.0.1", {}, {})
 
     def ceiling(self, request: Request) -> Usage:
         return self.most
@@ -54,6 +62,9 @@ class Service:
 
     def read(self, body: bytes) -> Reply:
         return Reply("{}")
+
+    def restore(self, data: Any, request: Request) -> Any:
+        return data
 
     async def aclose(self) -> None:
         pass
@@ -98,7 +109,7 @@ def test_what_may_pass_is_tried_again_with_growing_full_jitter() -> None:
 def test_tries_are_bounded_and_the_document_fails_with_its_reason() -> None:
     service = Service(*[Transient("http_503", "busy")] * 99)
     error, ledger, _ = gated(service, once)
-    assert isinstance(error, ReplyError)
+    assert isinstance(error, GaveUp), "another endpoint may answer"
     assert error.reason == "http_503"
     assert service.calls == ATTEMPTS
     assert ledger.spent() == 0
@@ -115,7 +126,7 @@ def test_a_service_that_never_answered_ends_the_run_and_one_that_did_does_not() 
         return await once(gate)
 
     error, _, _ = gated(died, twice)
-    assert type(error) is ReplyError
+    assert type(error) is GaveUp
 
 
 def test_the_wait_that_a_service_asks_for_is_kept_by_every_request() -> None:
@@ -136,6 +147,22 @@ def test_what_is_final_is_not_tried_again() -> None:
         assert error is failure
         assert service.calls == 1
         assert ledger.spent() == 0
+
+
+def test_what_every_document_would_meet_ends_the_run_while_nothing_was_answered() -> None:
+    """A wrong address is told once; when a service has answered before, it is one document's trouble."""
+    for reason in ("http_404", "redirect", "http_403", "unsupported_setting", "not_found_model"):
+        error, _, _ = gated(Service(ReplyError(reason, "look there")), once)
+        assert isinstance(error, SetupError)
+
+    async def twice(gate: Gate) -> Any:
+        await once(gate)
+        return await once(gate)
+
+    error, _, _ = gated(Service(b"{}", ReplyError("http_404", "look there")), twice)
+    assert type(error) is ReplyError
+    error, _, _ = gated(Service(b"{}", ReplyError("not_found_model", "gone")), twice)
+    assert isinstance(error, SetupError)
 
 
 def test_a_call_whose_outcome_is_unknown_stays_booked_at_its_reserve() -> None:
@@ -203,3 +230,85 @@ def test_with_a_budget_an_unknown_price_is_refused_with_the_line_to_write() -> N
     refuse_unpriced(ENDPOINT, None, Decimal(5), allowed=True)
     refuse_unpriced(ENDPOINT, None, None, allowed=False)
     refuse_unpriced(Endpoint("local", "local"), None, Decimal(5), allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"service_tier": "flex"}, "the flex price"), ({"tools": ["google_search"]}, "price of a search")],
+)  # fmt: skip
+def test_a_budget_needs_the_prices_of_all_that_is_asked_for(
+    settings: dict[str, Any], told: str
+) -> None:
+    """A tier or a tool without a price is as unknown as a model without one."""
+    price = catalogue.price_of({"input": 1, "output": 1})
+    stage = Stage("a", "x, y", model=ENDPOINT.name, **settings)
+    with pytest.raises(UsageError, match=told):
+        refuse_unpriced(ENDPOINT, price, Decimal(5), allowed=False, stages=[stage])
+    refuse_unpriced(ENDPOINT, price, Decimal(5), allowed=False, stages=[stage.on("other:model")])
+
+
+def test_a_budget_needs_the_price_of_long_prompts_too() -> None:
+    """Where a tier's price for them is unknown, nothing could be set aside for one."""
+    pro = catalogue.price(catalogue.find("gemini", "gemini-3.1-pro-preview"), date(2026, 11, 22))
+    assert pro is not None
+    assert pro.cost(input=300_000, tier="flex") is None
+    flex = Stage("a", "x, y", model=ENDPOINT.name, service_tier="flex")
+    with pytest.raises(UsageError, match="flex price of prompts above 200,000 tokens"):
+        refuse_unpriced(ENDPOINT, pro, Decimal(5), allowed=False, stages=[flex])
+    priority = Stage("a", "x, y", model=ENDPOINT.name, service_tier="priority")
+    refuse_unpriced(ENDPOINT, pro, Decimal(5), allowed=False, stages=[priority])
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "usd"),
+    [("", "", "0.25"), ("flex", "", "0.125"), ("priority", "standard", "0.25"), ("priority", "", "0.45")],
+)  # fmt: skip
+def test_a_call_costs_what_the_tier_costs_at_which_it_was_answered(
+    asked: str, answered: str, usd: str
+) -> None:
+    """The answer's own word decides, else what was asked for."""
+    price = catalogue.price(catalogue.find("gemini", "gemini-3.1-flash-lite"), date(2026, 11, 22))
+    gate = Gate(Service(), ENDPOINT, Purse(Ledger(None), None), price=price)
+    cost = gate.cost(Usage(input=10**6, tier=answered), asked)
+    assert cost is not None
+    assert dollars(cost) == usd
+
+
+@pytest.mark.parametrize("reason", ["not_json", "bad_reply", "answer_too_large"])
+def test_a_success_that_is_no_answer_is_asked_again_once(reason: str) -> None:
+    """Each was most likely paid; what may pass by itself is tried as often as ever."""
+    service = Service(*[Transient(reason, "garbage", billed=True)] * 99)
+    error, ledger, _ = gated(service, once)
+    assert type(error) is GaveUp
+    assert (error.reason, service.calls) == (reason, 2)
+    assert "(tried 2 times)" in str(error)
+    assert ledger.spent() == 2 * 3_000_000_000
+    busy, garbage = Transient("http_503", "busy"), Transient(reason, "garbage", billed=True)
+    service = Service(busy, busy, garbage, busy, b"answer")
+    sent, _, _ = gated(service, once)
+    assert (sent.body, service.calls) == (b"answer", ATTEMPTS)
+    unpaid = Service(*[Transient(reason, "of an upload")] * 99)
+    gated(unpaid, once)
+    assert unpaid.calls == ATTEMPTS
+
+
+def test_a_lost_connection_is_tried_as_often_as_ever() -> None:
+    service = Service(*[Transient("connection_lost", "gone", billed=True)] * 99)
+    gated(service, once)
+    assert service.calls == ATTEMPTS
+
+
+def test_a_dearer_tier_than_was_asked_for_is_booked_as_what_it_cost() -> None:
+    """The reserve is that of the tier that was asked for; what the answer says is what is paid."""
+    tiers = {"standard": {"input": 1, "output": 2}, "flex": {"input": "0.5", "output": 1}}
+    asked = replace(REQUEST, settings=replace(REQUEST.settings, service_tier="flex"))
+
+    async def work(gate: Gate) -> Any:
+        gate.price = catalogue.price_of(tiers)
+        sent = await gate.send(asked, 1, 1)
+        told = await gate.book(sent, Usage(input=1000, output=1000, tier="standard"))
+        return sent.claimed, told, gate.purse.spent
+
+    (claimed, told, spent), ledger, _ = gated(Service(), work)
+    assert (claimed, told) == (1_500_000_000, 3_000_000_000)
+    assert spent == told == ledger.spent()

@@ -71,10 +71,11 @@ def test_the_lines_of_the_command_work(tmp_path: Path) -> None:
     (tmp_path / "letter.pdf").write_bytes(letter.read_bytes())
     photo = next((ROOT / "fixtures/photos").glob("*.jpg"))
     (tmp_path / "photo.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "answers.jsonl").write_text('{"total": 5.5}\n{"total": 6, "note": "paid"}\n')
     lines = [
         line.split("#")[0].removeprefix("$ ").strip() for line in blocks("console")[0].splitlines()
     ]
-    assert len(lines) == 7
+    assert len(lines) == 10
     for line in lines:
         cwd = tmp_path
         for step in line.split("&&"):
@@ -90,6 +91,18 @@ def test_the_pipeline_file_is_one(tmp_path: Path) -> None:
 
     read = parse(blocks("toml")[0], tmp_path / "pipeline.toml")
     assert [stage.name for stage in read.stage] == ["invoice", "terms"]
+
+
+def test_the_tables_of_services_and_models_are_a_pipeline_file(tmp_path: Path) -> None:
+    """Their models can be asked for by name."""
+    (tmp_path / "pipeline.toml").write_text(
+        blocks("toml")[1] + '[[stage]]\nname = "bill"\nschema = "total float"\nmodel = "cheap"\n'
+    )
+    (tmp_path / "inbox").mkdir()
+    told = fieldsift(
+        "config", "show", cwd=tmp_path, env={"GEMINI_API_KEY": "k", "EVOLINK_API_KEY": "e"}
+    )
+    assert "evolink:gemini-3.1-flash-lite-preview, llama:any" in told.stdout
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)", README))

@@ -373,9 +373,10 @@ def test_what_is_in_flight_when_the_run_must_end_is_kept(work: Path, server: Ser
 
 
 def test_a_model_that_is_not_there_ends_the_run(work: Path, server: Server) -> None:
-    server.reply = lambda seen: error(404, "models/nothing is not found for API version v1beta")
-    told = run(work, server, "-m", "nothing", code=4)
-    assert "nothing" in told.stderr
+    server.reply = lambda seen: error(404, "models/gemini-0 is not found for API version v1beta")
+    told = run(work, server, "-m", "gemini-0", code=4)
+    assert "gemini-0 is not found" in told.stderr
+    assert told.stderr.count("it is in no list: price and limits are unknown") == 1
     assert len(server.requests) <= 8
 
 

@@ -1,15 +1,19 @@
 """Is a request body exactly what the service takes? Asked of Google's own protobuf messages.
 
 `strict(body)` parses a body with `GenerateContentRequest` (package google-ai-generativelanguage,
-v1beta), no unknown field allowed. Fields of the live service that are newer than the package stand
-in `NEWER` with their place and a check; they are checked by hand and taken out first. Then come the
-rules that a message can't express.
+v1beta), no unknown field allowed, and with the types of google-genai (`tests/official.py`). Fields of
+the live service that are newer than the package stand in `NEWER` with their place and a check; they are
+checked by hand and taken out first. Then come the rules that a message can't express.
 """
 
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
+
+from tests.answers import ANY_SHAPE, camel
+from tests.official import genai_violations
 
 Check = Callable[[Any], bool]
 Path = tuple[str, ...]
@@ -21,6 +25,8 @@ KEYWORDS = set(
     """$id $defs $ref $anchor type format title description enum items prefixItems minItems maxItems minimum
     maximum anyOf oneOf properties additionalProperties required propertyOrdering""".split()  # noqa: SIM905, as it is listed there
 )
+#: What Gemini's own API wants for it, and Vertex AI does not know.
+NO_SWITCH = "functions beside other tools without includeServerSideToolInvocations"
 TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 
 
@@ -28,19 +34,20 @@ def strict(body: Any) -> list[str]:
     """Everything that is wrong with a body, as sentences; empty when the service would take it."""
     if not isinstance(body, Mapping):
         return ["the body is no object"]
-    rest = copy.deepcopy(dict(body))
-    return [*_newer(rest), *_parse(rest), *_rules(body)]
+    body = camel(dict(body))
+    rest = copy.deepcopy(body)
+    return [*_newer(rest), *_parse(rest), *genai_violations("generateContent", body), *_rules(body)]
 
 
 def fields(body: Any, path: str = "") -> set[str]:
-    """The places of all fields that a body uses, list items as `[]`; a JSON Schema counts as one."""
-    if isinstance(body, Mapping) and not path.endswith("responseJsonSchema"):
+    """The places of all fields that a body uses, list items as `[]`; what is of any shape counts as one."""
+    if isinstance(body, Mapping) and body and path.rpartition(".")[2] not in ANY_SHAPE:
         return {
             field
             for key, value in body.items()
             for field in fields(value, f"{path}.{key}".lstrip("."))
         }
-    if isinstance(body, list):
+    if isinstance(body, list) and body:
         return {field for value in body for field in fields(value, f"{path}[]")}
     return {path}
 
@@ -203,9 +210,34 @@ def _rules(body: Mapping[str, Any]) -> list[str]:
         ),
     }
     schema = config.get("responseJsonSchema")
-    return [name for name, is_wrong in wrong.items() if is_wrong] + (
-        [] if schema is None else schema_violations(schema)
-    )
+    declared = _at(body, ("tools", "*", "functionDeclarations", "*", "parametersJsonSchema"))
+    schemas = [*([] if schema is None else [schema]), *declared]
+    return [
+        *(name for name, is_wrong in wrong.items() if is_wrong),
+        *(violation for each in schemas for violation in schema_violations(each)),
+        *_turn_rules(body, contents),
+    ]
+
+
+def _turn_rules(body: Mapping[str, Any], contents: Any) -> Iterator[str]:
+    """What holds of tools and turns (function-calling, tool-combination and thought-signatures pages)."""
+    tools = {name for tool in _at(body, ("tools", "*")) for name in tool}
+    switch = next(_at(body, ("toolConfig", "includeServerSideToolInvocations")), False)
+    if "functionDeclarations" in tools and len(tools) > 1 and switch is not True:
+        yield NO_SWITCH
+    roles = list(_each(contents, "role"))
+    if any(role == after for role, after in pairwise(roles)):
+        yield "two turns of one role, one after the other"
+    turns = list(contents) if isinstance(contents, list) else []
+    for turn, after in pairwise([*turns, {}]):
+        asked = [_who(call) for call in _at(turn, ("parts", "*", "functionCall"))]
+        given = [_who(answer) for answer in _at(after, ("parts", "*", "functionResponse"))]
+        if asked != given:
+            yield f"functions {asked} were called, and {given} answered"
+
+
+def _who(call: Any) -> tuple[Any, Any]:
+    return (call.get("id"), call.get("name")) if isinstance(call, Mapping) else (None, None)
 
 
 def _each(contents: Any, key: str) -> Iterator[Any]:
@@ -222,6 +254,9 @@ def _is_one_thing(part: Any) -> bool:
         "functionCall",
         "functionResponse",
         "executableCode",
+        "codeExecutionResult",
+        "toolCall",
+        "toolResponse",
     }
     return isinstance(part, Mapping) and len(things & part.keys()) == 1
 
@@ -230,5 +265,5 @@ def _is_base64(data: Any) -> bool:
     return (
         isinstance(data, str)
         and len(data) % 4 == 0
-        and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", data) is not None
+        and re.fullmatch(r"([A-Za-z0-9+/]+|[A-Za-z0-9_-]+)={0,2}", data) is not None
     )
