@@ -34,6 +34,8 @@ _LONGEST_WAIT: Final = 60.0
 #: Reasons for which every document would fail. Once one was answered, only those of the model are.
 _NO_MODEL: Final = frozenset({"not_found_model"})
 _WRONG_WAY: Final = frozenset({"http_403", "http_404", "redirect", "unsupported_setting"})
+#: Rates as an example of how a price is written.
+_RATES: Final = "input = 0.25, output = 1.50"
 #: A dollar in the ledger's unit.
 _UNIT: Final = 10**12
 
@@ -242,23 +244,30 @@ def refuse_unpriced(
     if budget is None or allowed or endpoint.provider == "local":
         return
     asked = [stage for stage in stages if endpoint.name in (stage.model, *stage.fallback)]
-    unknown = "price" if price is None else _unknown(price, asked)
-    if unknown:
+    if missing := _missing(price, asked):
+        what, line = missing
         raise UsageError(
-            f"the {unknown} of {endpoint.name} is unknown, so a budget can't hold; give one in pipeline.toml:\n"
+            f"the {what} of {endpoint.name} is unknown, so a budget can't hold; give one in pipeline.toml:\n"
             f'  [models.NAME]\n  model = "{endpoint.name}"\n'
-            f"  price = {{ input = 0.25, output = 1.50 }}   # USD per million tokens; flex, priority, search too\n"
+            f"  price = {{ {line} }}   # USD per million tokens\n"
             f"or go on without it: --allow-unpriced"
         )
 
 
-def _unknown(price: Price, stages: Iterable[Stage]) -> str:
-    """What stages ask for that the price does not say; empty where it says all."""
+def _missing(price: Price | None, stages: Iterable[Stage]) -> tuple[str, str] | None:
+    """What stages ask for that the price does not say, and a line that would say it; None where it says all."""
+    if price is None:
+        return "price", _RATES
     for stage in stages:
-        if (tier := stage.service_tier or "standard") not in price.rates:
-            return f"{tier} price"
+        tier = stage.service_tier or "standard"
+        given = dict.fromkeys(("standard", tier))
+        rates = ", ".join(f"{name} = {{ {_RATES} }}" for name in given)
+        if tier not in price.rates:
+            return f"{tier} price", rates
         if price.long_above is not None and tier not in price.long:
-            return f"{tier} price of prompts above {price.long_above:,} tokens"
+            long = ", ".join(f"{name}_long = {{ {_RATES} }}" for name in given)
+            what = f"{tier} price of prompts above {price.long_above:,} tokens"
+            return what, f"{rates}, long_above = {price.long_above}, {long}"
         if "google_search" in stage.tools and price.search is None:
-            return "price of a search"
-    return ""
+            return "price of a search", f"{_RATES}, search = 14"
+    return None

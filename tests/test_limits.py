@@ -1,6 +1,7 @@
 """The cap holds, retries are bounded and counted, and a service that asks to wait is obeyed by all."""
 
 import asyncio
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import catalogue
+from pipeline.config.tables import PriceTable
 from pipeline.errors import (
     BudgetReached,
     GaveUp,
@@ -245,6 +247,21 @@ def test_a_budget_needs_the_prices_of_all_that_is_asked_for(
     with pytest.raises(UsageError, match=told):
         refuse_unpriced(ENDPOINT, price, Decimal(5), allowed=False, stages=[stage])
     refuse_unpriced(ENDPOINT, price, Decimal(5), allowed=False, stages=[stage.on("other:model")])
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"service_tier": "priority"}, {"tools": ["google_search"]}], ids=str
+)
+def test_the_line_that_is_shown_gives_the_price_that_is_missing(asked: dict[str, Any]) -> None:
+    """Put into the file as it stands, nothing is missing any more."""
+    stage = Stage("bill", {"type": "object", "properties": {}}, **asked).on(ENDPOINT.name)
+    price = catalogue.price_of({"input": 1, "output": 1}) if asked else None
+    with pytest.raises(UsageError) as refused:
+        refuse_unpriced(ENDPOINT, price, Decimal(5), allowed=False, stages=[stage])
+    line = next(each for each in str(refused.value).splitlines() if "price = {" in each)
+    written = PriceTable.model_validate(tomllib.loads(line)["price"])
+    given = catalogue.price_of(written.rates())
+    refuse_unpriced(ENDPOINT, given, Decimal(5), allowed=False, stages=[stage])
 
 
 def test_a_budget_needs_the_price_of_long_prompts_too() -> None:
