@@ -198,7 +198,7 @@ def test_a_flipped_byte_inside_an_answer_is_seen(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger_is_refused_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"this is no database" * 100)
-    with pytest.raises(StateError, match="Move the folder"):
+    with pytest.raises(StateError, match="--rebuild"):
         Ledger(tmp_path)
 
 

@@ -11,14 +11,22 @@ that each line stands there exactly once, whenever the process died.
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.ledger.database import Database
+from pipeline.errors import StateError
+from pipeline.ledger.damage import damaged, explained
+from pipeline.ledger.database import Database, RepliesFile
+from pipeline.ledger.holder import held
+from pipeline.ledger.place import refuse_remote
+from pipeline.ledger.repair import rebuild, saved_and_lost
 from pipeline.ledger.replies import REPLAYING, Recording, Replies, StoredReplies, nearest
 from pipeline.ledger.shelf import Shelf
+from pipeline.ledger.survey import Surveyed
+from pipeline.ledger.versions import COLUMNS, LEDGER, inserting, proof
 from pipeline.ledger.words import Words
 from pipeline.writers import sync_folder
 
@@ -29,34 +37,27 @@ __all__ = [
     "Pass",
     "Recording",
     "Replies",
+    "RepliesFile",
     "Shelf",
     "StoredReplies",
     "Words",
+    "explained",
+    "held",
     "nearest",
+    "rebuild",
+    "refuse_remote",
+    "saved_and_lost",
 ]
 
-_LEDGER = """
-create table if not exists meta (name text primary key, value) without rowid;
-create table if not exists runs (
-  id integer primary key, command text not null, since integer not null, finished integer not null default 0);
-create table if not exists sources (
-  path text primary key, size integer not null, mtime_ns integer not null,
-  pipeline text not null, run integer not null) without rowid;
-create table if not exists lines (
-  seq integer primary key, source text not null, path text not null, stage text not null,
-  status text not null, file text, line text not null, unique (path, stage));
-create index if not exists lines_source on lines (source);
-create table if not exists since (
-  source text not null, path text not null, stage text not null, run integer not null,
-  primary key (source, path, stage)) without rowid;
-create table if not exists calls (
-  id integer primary key, key text not null, take integer not null, run integer not null,
-  endpoint text not null, reserved integer, cost integer, state text not null);
-create index if not exists calls_state on calls (state);
-"""
-
-
+_BOOKED = """update calls set cost = :cost, state = :state, tokens = coalesce(:tokens, tokens),
+  proof = proof('calls', id, key, take, run, endpoint, reserved, :cost, :state, at, coalesce(:tokens, tokens))
+  where id = :id"""
 _NOTED_SOURCE = "select max(run) from since where source = ?"
+#: Where no answer came, none is passed over: the mark is lifted, but the answer to an equal document still counts.
+_RETRIED = """insert into since (source, path, stage, run, proof)
+  select source, path, noted, ?1, proof('since', source, path, noted, ?1) from
+    (select source, path, iif(json_extract(line, '$.attempts') = '[]', '-' || stage, stage) as noted
+     from lines where status = ?2)"""
 _NOTED_STAGE = "select max(run) from since where path = ? and stage in (?, '')"
 
 
@@ -83,25 +84,37 @@ class Pass:
     retry: bool = False
 
 
-class Ledger:
+class Ledger(Surveyed):
     """Money and results of one output folder (or of the user's cache, without results).
 
     Amounts are whole millionths of a millionth of a dollar: exact in SQLite, 9 million dollars at most.
     """
 
     def __init__(self, folder: Path | None, results: Path | None = None) -> None:
-        """`folder` None keeps everything in memory; `results` is the results.jsonl to write."""
+        """`folder` None keeps everything in memory; `results` is the results.jsonl to write.
+
+        Raises:
+            DamagedState: something of the ledger is lost or changed.
+            StateError: it can't be used, or the results are those of another one.
+
+        """
         self._results = results
         self._unwritten: list[str] = []
         self._database = Database(
             folder / "ledger.sqlite" if folder else None,
-            _LEDGER,
+            LEDGER,
             self._append_results,
             self._appended,
         )
-        self._length = int(self._meta("length", 0))
-        if results is not None:
-            self._restore_results(results)
+        try:
+            self._length = int(self._meta("length", 0))
+            if results is not None:
+                self._restore_results(results)
+        except BaseException as error:
+            self._database.close()
+            if isinstance(error, OSError):
+                raise explained(results, error) from error
+            raise
 
     # runs and marks -------------------------------------------------------------------------
 
@@ -123,13 +136,9 @@ class Ledger:
                 since = number if force else 0
                 db.execute("delete from since")
                 for status in statuses:
-                    db.execute(
-                        "insert into since select source, path, stage, ? from lines where status = ?",
-                        (number, status),
-                    )
-            db.execute(
-                "insert into runs (id, command, since) values (?, ?, ?)", (number, command, since)
-            )
+                    db.execute(_RETRIED, (number, status))
+            row = {"id": number, "command": command, "since": since, "finished": 0}
+            db.execute(inserting("runs"), row)
             return Pass(number, since, bool(statuses))
 
         return await self._database.write(_job)
@@ -137,7 +146,10 @@ class Ledger:
     async def end(self, run: Pass) -> None:
         """The run came to its end: the same command later is a new one."""
         await self._database.write(
-            lambda db: db.execute("update runs set finished = 1 where id = ?", (run.id,))
+            lambda db: db.execute(
+                "update runs set finished = 1, proof = proof('runs', id, command, since, 1) where id = ?",
+                (run.id,),
+            )
         )
 
     def done(self, path: str, size: int, mtime_ns: int, pipeline: str, run: Pass) -> bool:
@@ -151,7 +163,7 @@ class Ledger:
     def files_of(self, source: str) -> list[str]:
         """The data files of a source's lines."""
         query = "select file from lines where source = ? and file is not null"
-        return [file for (file,) in self._database.reader.execute(query, (source,))]
+        return [file for (file,) in self._database.rows(query, source)]
 
     def since(self, path: str, stage: str, run: Pass) -> int:
         """The run from which on answers count for a document and stage."""
@@ -174,8 +186,20 @@ class Ledger:
 
     def lines_of(self, source: str) -> list[Line]:
         """The lines that earlier passes left for a source."""
-        query = "select path, stage, status, line, file from lines where source = ?"
-        return [Line(*row) for row in self._database.reader.execute(query, (source,))]
+        query = (
+            "select seq, source, path, stage, status, file, line, proof from lines where source = ?"
+        )
+        return [
+            Line(path, stage, status, line, file)
+            for *row, proven in self._database.rows(query, source)
+            for _, _, path, stage, status, file, line in [self._proven(row, proven)]
+        ]
+
+    def _proven(self, row: list[Any], proven: bytes) -> list[Any]:
+        """A row of `lines`, if it is what was written."""
+        if proof("lines", *row) != proven:
+            raise damaged(self._database.path, f"the line of {row[2]}")
+        return row
 
     async def finish(
         self, source: str, new: list[Line], mark: tuple[int, int, str, int] | None
@@ -194,15 +218,14 @@ class Ledger:
                 db.execute("insert or replace into meta values ('superseded', 1)")
             for line in new:
                 if (line.path, line.stage) in kept:
-                    row = (source, line.path, line.stage, line.status, line.file, line.line)
-                    db.execute(
-                        "insert or replace into lines (source, path, stage, status, file, line) values (?,?,?,?,?,?)",
-                        row,
-                    )
+                    (seq,) = db.execute("select coalesce(max(seq), 0) + 1 from lines").fetchone()
+                    row = {"seq": seq, "source": source, **asdict(line)}
+                    db.execute(inserting("lines", "insert or replace"), row)
                     self._unwritten.append(line.line)
             db.execute("delete from sources where path = ?", (source,))
             if mark:
-                db.execute("insert into sources values (?,?,?,?,?)", (source, *mark))
+                row = dict(zip(COLUMNS["sources"], (source, *mark), strict=True))
+                db.execute(inserting("sources"), row)
             if self._results is not None:
                 self._length_after(db)
 
@@ -211,21 +234,16 @@ class Ledger:
     def counts(self) -> dict[str, int]:
         """How many lines there are of each status."""
         return dict(
-            self._database.reader.execute(
+            self._database.rows(
                 "select status, count(*) from lines group by status order by status"
             )
         )
 
-    def reasons(self) -> list[tuple[str, str, int]]:
-        """Status, reason and number of the lines that need attention, most first."""
-        query = """select status, coalesce(json_extract(line, '$.reason'), ''), count(*) from lines
-                   where status not in ('valid', 'skipped') group by 1, 2 order by 3 desc, 1, 2"""
-        return list(self._database.reader.execute(query))
-
     def lines(self) -> Iterator[str]:
         """The text of every line, in the order of results.jsonl."""
-        for (text,) in self._database.reader.execute("select line from lines order by seq"):
-            yield text
+        query = "select seq, source, path, stage, status, file, line, proof from lines order by seq"
+        for *row, proven in self._database.rows(query):
+            yield self._proven(row, proven)[-1]
 
     def _append_results(self) -> None:
         if not self._unwritten or self._results is None:
@@ -248,10 +266,22 @@ class Ledger:
 
     def _restore_results(self, results: Path) -> None:
         size = results.stat().st_size if results.exists() else 0
+        if size and self._is_unwritten:
+            raise StateError(
+                f"{results} holds results that the state in {self._database.path} knows nothing of. If it lies "
+                f"elsewhere, name it with --state DIR; if it is lost, another output, or {results.name} moved away, "
+                f"begins anew, and all that has no stored answer is paid again"
+            )
         if size < self._length or self._meta("superseded", 0) or not self._ours(results):
             self._rewrite(results)
         elif size > self._length:
             os.truncate(results, self._length)
+
+    @property
+    def _is_unwritten(self) -> bool:
+        """Whether no run has begun here yet."""
+        query = "select exists (select 1 from runs) or exists (select 1 from lines)"
+        return not self._database.read(query)[0]
 
     def _ours(self, results: Path) -> bool:
         """Whether the last committed line stands where it should: nobody else wrote the file."""
@@ -268,7 +298,10 @@ class Ledger:
         if self._results is not None and (
             self._meta("superseded", 0) or not self._results.exists()
         ):
-            self._rewrite(self._results)
+            try:
+                self._rewrite(self._results)
+            except OSError as error:
+                raise explained(self._results, error) from error
 
     def _rewrite(self, results: Path) -> None:
         beside = results.with_name(results.name + ".tmp")
@@ -281,31 +314,52 @@ class Ledger:
         beside.replace(results)
         sync_folder(results.parent)
         self._length = length
-        reader = self._database.reader
-        reader.execute("begin immediate")
-        reader.execute("insert or replace into meta values ('length', ?)", (length,))
-        reader.execute("delete from meta where name = 'superseded'")
-        reader.execute("commit")
+
+        def _job(db: sqlite3.Connection) -> None:
+            db.execute("insert or replace into meta values ('length', ?)", (length,))
+            db.execute("delete from meta where name = 'superseded'")
+
+        self._database.write_now(_job)
 
     # money ----------------------------------------------------------------------------------
 
     async def reserve(
-        self, key: str, take: int, run: int, endpoint: str, amount: int | None
+        self, key: str, take: int, run: int, endpoint: str, amount: int | None, tokens: int = 0
     ) -> int:
-        """Note, before a call is sent, the most that it can cost; the number of the call."""
-        row = (key, take, run, endpoint, amount)
-        query = "insert into calls (key, take, run, endpoint, reserved, state) values (?,?,?,?,?,'sent')"
-        return await self._database.write(lambda db: int(db.execute(query, row).lastrowid or 0))
+        """Note, before a call is sent, the most that it can cost, and its tokens as far as they are known.
 
-    async def book(self, call: int, cost: int | None, state: str) -> None:
-        """Put the real cost in place of the reservation; `state` is `paid`, `free`, or `unknown` (stays reserved)."""
-        query = "update calls set cost = ?, state = ? where id = ?"
-        await self._database.write(lambda db: db.execute(query, (cost, state, call)))
+        Returns the number of the call.
+        """
+        row = {"key": key, "take": take, "run": run, "endpoint": endpoint, "reserved": amount}
+        row |= {"cost": None, "state": "sent", "at": time.time(), "tokens": tokens}
+
+        def _job(db: sqlite3.Connection) -> int:
+            (number,) = db.execute("select coalesce(max(id), 0) + 1 from calls").fetchone()
+            db.execute(inserting("calls"), {"id": number, **row})
+            return int(number)
+
+        return await self._database.write(_job)
+
+    async def book(
+        self, call: int, cost: int | None, state: str, tokens: int | None = None
+    ) -> None:
+        """Put the real cost and tokens in place of the reservation.
+
+        `state` is `paid`, `free`, or `unknown` (stays reserved); tokens None leave what was noted.
+        """
+        values = {"cost": cost, "state": state, "tokens": tokens, "id": call}
+        await self._database.write(lambda db: db.execute(_BOOKED, values))
+
+    def recent(self, endpoint: str, since: float) -> list[tuple[float, int, int]]:
+        """The calls of an endpoint since a moment (seconds since 1970), oldest first: when, tokens, cost or reserve."""
+        query = """select at, tokens, coalesce(cost, reserved, 0) from calls
+                   where endpoint = ? and at > ? and state <> 'free' order by at"""
+        return list(self._database.rows(query, endpoint, since))
 
     def open_calls(self) -> list[tuple[int, str, int, int, str, int | None]]:
         """Calls that were sent and never booked: number, key, take, run, endpoint, amount reserved."""
         query = "select id, key, take, run, endpoint, reserved from calls where state = 'sent'"
-        return list(self._database.reader.execute(query))
+        return list(self._database.rows(query))
 
     def spent(self) -> int:
         """Everything booked or reserved so far."""

@@ -4,32 +4,30 @@ import base64
 import contextlib
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import StateError
-from pipeline.ledger.database import Database
+from pipeline.ledger.damage import damaged
+from pipeline.ledger.database import RepliesFile
+from pipeline.ledger.versions import asked, inserting, proof
 from pipeline.results import leaves
 from pipeline.writers import replace_file
 
 #: The recording that answers in place of every service while `pipeline.testing.replay` is open.
 REPLAYING: ContextVar[Path | None] = ContextVar("fieldsift_replaying", default=None)
 
-_REPLIES = """
-create table if not exists replies (
-  key text not null, take integer not null, run integer not null,
-  request text not null, body blob not null, sha256 text not null,
-  primary key (key, take, run)) without rowid;
-"""
-
 
 class Replies(Protocol):
     """Where answers are kept under (key, take, run), and read back by the newest run."""
 
-    def get(self, key: str, take: int, since: int) -> bytes | None:
-        """The newest answer of a run not older than `since`."""
+    def get(
+        self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
+    ) -> bytes | None:
+        """The newest answer of a run not older than `since`; it must be that of the request, where one is given."""
         ...
 
     async def keep(
@@ -54,53 +52,72 @@ class Replies(Protocol):
 class StoredReplies:
     """Replies in `replies.sqlite`; in memory when there is no folder."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._database = Database(folder / "replies.sqlite" if folder else None, _REPLIES)
+    def __init__(self, folder: Path | RepliesFile | None) -> None:
+        self._file = RepliesFile(folder)
+        self._database = self._file.database
 
-    def get(self, key: str, take: int, since: int) -> bytes | None:
-        """The newest answer of a run not older than `since`.
+    def get(
+        self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
+    ) -> bytes | None:
+        """The newest answer of a run not older than `since`; it must be that of the request, where one is given.
 
         Raises:
-            StateError: the stored answer is not what was written.
+            DamagedState: the stored answer is not what was written.
+            StateError: it is the answer to another request.
 
         """
         row = self._database.read(
-            "select body, sha256 from replies where key = ? and take = ? and run >= ? order by run desc",
+            "select body, run, sha256, asked, proof from replies where key = ? and take = ? and run >= ? order by run desc",
             key,
             take,
             since,
         )
         if row is None:
             return None
-        body = bytes(row[0])
-        if hashlib.sha256(body).hexdigest() != row[1]:
-            raise StateError(
-                f"{self._database.path}: the answer {key[:12]} is damaged; move the file away and run again"
-            )
-        return body
+        body, run, sha256, question, proven = row
+        told = proof("replies", key, take, run, sha256, question)
+        if proven != told or hashlib.sha256(body).hexdigest() != sha256:
+            raise damaged(self._database.path, f"the answer {key[:12]} is not what was written")
+        if request is not None and question != asked(_told(request)):
+            raise StateError(_of_another(key, self._database.path))
+        return bytes(body)
 
     async def keep(
         self, key: str, take: int, run: int, request: Mapping[str, Any], body: bytes
     ) -> None:
-        """Put an answer on disk; returns when it is there."""
-        row = (key, take, run, json.dumps(_short(request)), body, hashlib.sha256(body).hexdigest())
-        await self._database.write(
-            lambda db: db.execute("insert or replace into replies values (?,?,?,?,?,?)", row)
-        )
+        """Put an answer on disk; returns when it is there. The same one again changes nothing.
+
+        Raises:
+            StateError: another answer is kept there, or the file can't be written.
+
+        """
+        told = _told(request)
+        row = {"key": key, "take": take, "run": run, "request": told, "body": body}
+        row |= {"sha256": hashlib.sha256(body).hexdigest(), "asked": asked(told)}
+        known = "select sha256, asked from replies where key = ? and take = ? and run = ?"
+
+        def _job(db: sqlite3.Connection) -> None:
+            kept = db.execute(known, (key, take, run)).fetchone()
+            if kept is None:
+                db.execute(inserting("replies"), row)
+            elif kept != (row["sha256"], row["asked"]):
+                raise StateError(_of_another(key, self._database.path))
+
+        await self._database.write(_job)
 
     def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
         """Nothing to do: it is stored."""
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """The requests that have answers, newest first."""
-        for (text,) in self._database.reader.execute(
-            "select request from replies order by run desc limit 500"
-        ):
-            yield json.loads(text)
+        query = "select request from replies order by run desc limit 500"
+        for (text,) in self._database.rows(query):
+            with contextlib.suppress(ValueError):
+                yield json.loads(text)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._database.close()
+        self._file.close()
 
 
 class Recording:
@@ -111,16 +128,28 @@ class Recording:
         self.folder = folder
         self.before = before
 
-    def get(self, key: str, take: int, since: int) -> bytes | None:
-        """The recorded answer; `since` does not matter, a recording has no runs."""
-        body = self.before.get(key, take, since) if self.before else None
+    def get(
+        self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
+    ) -> bytes | None:
+        """The recorded answer; `since` does not matter, a recording has no runs.
+
+        Raises:
+            StateError: the file can't be read, or is the answer to another request.
+
+        """
+        if self.before:
+            return self.before.get(key, take, since, request)
         path = self._path(key, take)
-        if body is not None or self.before or not path.exists():
-            return body
+        if not path.exists():
+            return None
         try:
-            return _from_readable(json.loads(path.read_bytes()))
+            recorded = json.loads(path.read_bytes())
+            body, question = _from_readable(recorded), recorded["request"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateError(f"recording {path}: {error}; record it again") from error
+        if request is not None and question != json.loads(_told(request)):
+            raise StateError(_of_another(key, path))
+        return body
 
     async def keep(
         self, key: str, take: int, run: int, request: Mapping[str, Any], body: bytes
@@ -179,6 +208,18 @@ def nearest(replies: Replies, request: Mapping[str, Any]) -> str:
 def _brief(value: object) -> str:
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _told(request: Mapping[str, Any]) -> str:
+    """The text of a request that is kept beside its answer; the order of a schema's properties counts."""
+    return json.dumps(_short(request))
+
+
+def _of_another(key: str, where: Path | None) -> str:
+    return (
+        f"{where}: under {key} there is the answer to another request; it is neither used nor replaced. "
+        f"Run with --force, which asks anew, or move {where or 'it'} away"
+    )
 
 
 def _short(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,20 +5,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.ledger.database import Table
-
-_SHELF = """
-create table if not exists shelf (
-  name text primary key, value text not null, until real not null) without rowid;
-create index if not exists shelf_until on shelf (until);
-"""
+from pipeline.ledger.database import RepliesFile
+from pipeline.ledger.versions import inserting, proof
 
 
-class Shelf(Table):
+class Shelf(RepliesFile):
     """Names with a value until a time, in `replies.sqlite`, which is opened when it is first needed; else in memory."""
 
-    def __init__(self, folder: Path | None, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(folder, _SHELF)
+    def __init__(
+        self, folder: Path | RepliesFile | None, clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(folder)
         self._clock = clock
 
     def recall(self, name: str) -> str | None:
@@ -28,9 +25,11 @@ class Shelf(Table):
             SetupError: the folder can't be made, or its state is damaged.
 
         """
-        query = "select value from shelf where name = ? and until > ?"
+        query = "select name, value, until, proof from shelf where name = ? and until > ?"
         row = self.database.read(query, name, self._clock())
-        return None if row is None else str(row[0])
+        if row is None or row[3] != proof("shelf", *row[:3]):
+            return None
+        return str(row[1])
 
     async def remember(self, name: str, value: str, until: float) -> None:
         """Keep a value under a name until a time (seconds since 1970); an empty value forgets the name."""
@@ -39,6 +38,7 @@ class Shelf(Table):
         def _job(db: sqlite3.Connection) -> None:
             db.execute("delete from shelf where name = ? or until <= ?", (name, now))
             if value:
-                db.execute("insert into shelf values (?,?,?)", (name, value, until))
+                row = {"name": name, "value": value, "until": float(until)}
+                db.execute(inserting("shelf"), row)
 
         await self.database.write(_job)

@@ -1,21 +1,11 @@
 """Words: what was recognised on pages without text, by content and tool, so that it is done once."""
 
-from pathlib import Path
-
-from pipeline.ledger.database import Table
-
-_WORDS = """
-create table if not exists words (
-  sha256 text not null, page integer not null, reader text not null, body blob not null,
-  primary key (sha256, page, reader)) without rowid;
-"""
+from pipeline.ledger.database import RepliesFile
+from pipeline.ledger.versions import inserting, proof
 
 
-class Words(Table):
+class Words(RepliesFile):
     """Recognised pages in `replies.sqlite`, which is opened when the first is asked for; else in memory."""
-
-    def __init__(self, folder: Path | None) -> None:
-        super().__init__(folder, _WORDS)
 
     def get(self, sha256: str, page: int, reader: str = "") -> bytes | None:
         """What a reader (tool and version) found on a page of a file; any reader, if none is named.
@@ -25,17 +15,22 @@ class Words(Table):
 
         """
         row = self.database.read(
-            "select body from words where sha256 = ? and page = ? and (reader = ? or ? = '')",
+            "select reader, body, proof from words where sha256 = ? and page = ? and (reader = ? or ? = '')",
             sha256,
             page,
             reader,
             reader,
         )
-        return None if row is None else bytes(row[0])
+        if row is None:
+            return None
+        found, body, proven = row
+        # Damaged ones cost seconds, no money: they are recognised anew.
+        whole = proven == proof("words", sha256, page, found, body)
+        return bytes(body) if whole else None
 
     async def keep(self, sha256: str, page: int, reader: str, body: bytes) -> None:
         """Put a page on disk; returns when it is there."""
-        row = (sha256, page, reader, body)
+        row = {"sha256": sha256, "page": page, "reader": reader, "body": body}
         await self.database.write(
-            lambda db: db.execute("insert or replace into words values (?,?,?,?)", row)
+            lambda db: db.execute(inserting("words", "insert or replace"), row)
         )

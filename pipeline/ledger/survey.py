@@ -1,0 +1,150 @@
+"""What earlier runs left, asked for many inputs at a time; which settings they had; what no input stands behind."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from pipeline.ledger.database import Database
+
+#: The settings of a pipeline stand in `meta` under this and the pipeline's hash.
+_SETTINGS = "pipeline "
+#: Names that are asked for, and dropped, at a time.
+_BATCH = 500
+
+
+class Past(NamedTuple):
+    """What earlier runs left of one input.
+
+    `mark` is (size, mtime in ns, pipeline hash, run) of its last whole pass; `lines` are (stage,
+    status, data file) of each of its lines; `noted` is the run from which on a retry made marks count.
+    """
+
+    mark: tuple[int, int, str, int] | None = None
+    lines: Sequence[tuple[str, str, str | None]] = ()
+    noted: int = 0
+
+
+class Books:
+    """A look at the ledger on a connection of its own, which one thread at a time may use.
+
+    With `recall` it remembers on disk what was looked up, so that `gone` can tell the rest.
+    """
+
+    def __init__(self, database: Database, *, recall: bool = False) -> None:
+        self._recall = recall
+        self._own = database.path is not None
+        self._connection = (
+            sqlite3.connect(
+                database.path, check_same_thread=False, isolation_level=None, timeout=30
+            )
+            if database.path
+            else database.reader
+        )
+        self._connection.execute("create temp table if not exists seen (path text primary key)")
+        self._connection.execute("delete from temp.seen")
+
+    def of(self, paths: Sequence[str], *, retry: bool = False) -> dict[str, Past]:
+        """What is known of these inputs; nothing of those that are new."""
+        if self._recall:
+            self._connection.execute("begin")
+            self._connection.executemany(
+                "insert or ignore into temp.seen values (?)", ((path,) for path in paths)
+            )
+            self._connection.execute("commit")
+        places = f"({','.join('?' * len(paths))})"
+        marks = {
+            row[0]: row[1:]
+            for row in self._connection.execute(
+                f"select path, size, mtime_ns, pipeline, run from sources where path in {places}",  # noqa: S608, places are question marks
+                paths,
+            )
+        }
+        lines: dict[str, list[tuple[str, str, str | None]]] = {}
+        for source, *line in self._connection.execute(
+            f"select source, stage, status, file from lines where source in {places}",  # noqa: S608
+            paths,
+        ):
+            lines.setdefault(source, []).append(tuple(line))
+        noted = {}
+        if retry:
+            query = f"select source, max(run) from since where source in {places} group by 1"  # noqa: S608
+            noted = dict(self._connection.execute(query, paths))
+        return {
+            path: Past(marks.get(path), lines.get(path, ()), noted.get(path, 0))
+            for path in marks | lines
+        }
+
+    def known(self) -> int:
+        """How many inputs have lines."""
+        query = "select count(*) from (select distinct source from lines)"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def gone(self) -> Iterator[list[str]]:
+        """The inputs that have lines and were not looked up, some at a time; needs `recall`."""
+        last = ""
+        query = """select distinct source from lines where source > ?
+                   and source not in (select path from temp.seen) order by source limit ?"""
+        while found := self._connection.execute(query, (last, _BATCH)).fetchall():
+            last = found[-1][0]
+            yield [source for (source,) in found]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._own:
+            self._connection.close()
+
+
+class Surveyed:
+    """The part of a Ledger that tells what earlier runs left."""
+
+    _database: Database
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run has left anything."""
+        query = "select exists (select 1 from lines) or exists (select 1 from sources)"
+        return not self._database.read(query)[0]
+
+    def books(self, *, recall: bool = False) -> Books:
+        """A look at what is there, for many inputs at a time."""
+        return Books(self._database, recall=recall)
+
+    async def keep_settings(self, pipeline: str, settings: Mapping[str, Any]) -> None:
+        """Remember what a pipeline's hash stands for."""
+        row = (_SETTINGS + pipeline, json.dumps(settings, sort_keys=True))
+        if pipeline not in self.settings():
+            await self._database.write(
+                lambda db: db.execute("insert or replace into meta values (?, ?)", row)
+            )
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What each pipeline of earlier runs stood for, by its hash."""
+        query = "select name, value from meta where name like 'pipeline %'"
+        return {
+            name.removeprefix(_SETTINGS): json.loads(value)
+            for name, value in self._database.reader.execute(query)
+        }
+
+    def cost_of_an_answer(self, endpoint: str) -> Decimal | None:
+        """What a question to an endpoint took on average, in the ledger's unit; None where nothing is known."""
+        query = """select sum(cost), count(distinct key) from calls
+                   where endpoint = ? and state = 'paid' and cost is not null"""
+        cost, questions = self._database.read(query, endpoint)
+        return Decimal(cost) / questions if questions else None
+
+    async def drop(self, sources: Sequence[str]) -> None:
+        """Forget inputs: their lines and marks."""
+        names = [(source,) for source in sources]
+
+        def _job(db: sqlite3.Connection) -> None:
+            for query in (
+                "delete from sources where path = ?",
+                "delete from since where source = ?",
+                "delete from lines where source = ?",
+            ):
+                db.executemany(query, names)
+            db.execute("insert or replace into meta values ('superseded', 1)")
+
+        await self._database.write(_job)
