@@ -7,13 +7,15 @@ million tokens. A model that is not listed can be used all the same; then nothin
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 Tier = Literal["standard", "batch", "flex", "priority"]
 
 _MILLION: Final = 1_000_000
+#: The 28 digits of Python's own context would round what rates with many decimals cost.
+_EXACT: Final = Context(prec=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class Price:
         for count, rate in charged:
             if count and rate is None:
                 return None
-            total += count * (rate or 0)
-        return total / _MILLION
+            total = _EXACT.fma(count, rate or 0, total)
+        return total.scaleb(-6, _EXACT)
 
     def times(self, factor: Decimal) -> "Price":
         """The price where all tokens cost a factor more; searches cost the same."""

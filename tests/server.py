@@ -30,6 +30,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -122,6 +123,14 @@ class Server:
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
                 raise TimeoutError(f"{len(self.requests)} requests came, {count} were waited for")
+
+    def wait_for_silence(self, timeout: float = 20.0) -> None:
+        """Block until no client is connected: all that was sent has been read and is in the books."""
+        limit = time.monotonic() + timeout
+        while self._writers:
+            if time.monotonic() > limit:
+                raise TimeoutError(f"{len(self._writers)} clients are still connected")
+            time.sleep(0.001)
 
     def __enter__(self) -> Self:
         if self.is_strict:
@@ -232,6 +241,8 @@ class Server:
         if self.on_event is not None:
             what = {"event": event, "number": seen.number, "fingerprint": seen.fingerprint}
             what |= {"documents": seen.documents, "status": answer.status, "billed": answer.billed}
+            usage = answer.body.get("usageMetadata", {}) if isinstance(answer.body, dict) else {}
+            what["tokens"] = usage.get("promptTokenCount", 0)
             self.on_event(what | more)
 
     def _choose(self, seen: Seen) -> Answer:
@@ -287,6 +298,10 @@ class Server:
                 await self._open.wait()
             _break(writer)
             return False
+        for place in range(len(body) if answer.fault == "trickle" else 0):
+            writer.write(body[place : place + 1])
+            await writer.drain()
+            await asyncio.sleep(1)
         while answer.fault == "endless":
             writer.write(b"x" * 2**20)
             await writer.drain()
@@ -342,18 +357,27 @@ def main() -> None:
     parser.add_argument(
         "--no-strict", action="store_true", help="for measurements: don't parse bodies"
     )
+    parser.add_argument("--rpm", type=int, help="refuse more requests a minute")
+    parser.add_argument("--tpm", type=int, help="refuse more input tokens a minute")
+    parser.add_argument("--counting", choices=("bucket", "fixed", "sliding"), default="bucket")
     given = parser.parse_args()
     answers = json.loads(given.answers.read_text()) if given.answers else {}
 
-    def reply(seen: Seen) -> Answer:
+    def answer(seen: Seen) -> Answer:
         late = 0 <= given.hold_after < seen.number
         return replace(answer_from(seen, answers), hold=late)
 
+    reply: Callable[[Seen], Answer] = answer
+    if given.rpm or given.tpm:
+        from tests.quotas import KINDS, refusing
+
+        kind = KINDS[given.counting]
+        reply = refusing(given.rpm and kind(given.rpm), given.tpm and kind(given.tpm), answer)
     log = given.log.open("a", buffering=1) if given.log else None
 
     def note(event: dict[str, Any]) -> None:
         if log:
-            log.write(json.dumps(event) + "\n")
+            log.write(json.dumps(event | {"at": time.time()}) + "\n")
 
     warnings.simplefilter("error")  # as under pytest: a word that an official type does not know
     ended = threading.Event()

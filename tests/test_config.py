@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import Call, Keys, budget, find_file, plan, resolve
 from pipeline.config.file import json_schema, parse
 from pipeline.errors import ConfigError, FieldsiftError, SetupError, UsageError
-from pipeline.providers import Endpoint
+from pipeline.providers import Endpoint, Rates
 
 FILE = """\
 version = 1
@@ -288,3 +288,61 @@ def test_a_blank_around_a_model_is_not_its_name_and_a_slip_in_it_is_told(project
     assert "it is in no list (is gemini-3.1-flash-lite meant?): price and limits" in note
     (note,) = plan(schema | {"model": "gemini-9-xyz"}).notes
     assert "it is in no list: price and limits" in note
+
+
+def test_the_nearest_limit_counts_and_is_shown(tmp_path: Path) -> None:
+    """A model's own table goes before its provider's, that before [run], and code before all of them."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text(
+        """\
+[run]
+model = "fast"
+rpm = 100
+tpm = 1000
+rpd = 5000
+spend = "10 USD"
+timeout = 30
+
+[providers.gemini]
+tpm = 2000
+tpd = 9000
+
+[models.fast]
+model = "gemini-3.1-flash-lite"
+rpd = 6000
+
+[[stage]]
+name = "bill"
+schema = "total float"
+"""
+    )
+    for given, overrides, rpm in (({}, (), 100), ({}, ("run.rpm=300",), 300), ({"rpm": 7}, (), 7)):
+        decided = plan(given, Call(file, overrides, keyless=True))
+        (endpoint,) = decided.endpoints.values()
+        assert endpoint.rates == Rates(rpm, 2000, 6000, 9000, Decimal(10))
+        assert endpoint.timeout == 30
+        told = {setting.name: setting.value for setting in decided.settings}
+        assert told["limits.gemini:gemini-3.1-flash-lite"] == (
+            f"{rpm} requests a minute, 2,000 tokens a minute, 6,000 requests a day, 9,000 tokens a day, "
+            "10 USD in any ten minutes, 30 seconds for a request"
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("rpm = 0", "rpm"), ('spend = "much"', "spend 'much'"), ("spend = 0", "spend"), ("timeout = 0", "timeout")],
+)  # fmt: skip
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(f'[run]\nmodel = "gemini-3.1-flash-lite"\n{line}\n')
+    with pytest.raises(ConfigError, match=told):
+        plan({"schema": "total float"}, Call(file, keyless=True))
+
+
+def test_code_gives_limits_too() -> None:
+    decided = plan(
+        {"schema": "a float", "model": "gemini-3.1-flash-lite", "rpm": 60}, Call(keyless=True)
+    )
+    assert [each.rates.rpm for each in decided.endpoints.values()] == [60]
+    with pytest.raises(ConfigError, match="rpm"):
+        plan({"schema": "a float", "model": "gemini-3.1-flash-lite", "rpm": 0}, Call(keyless=True))

@@ -532,3 +532,20 @@ def test_depth_and_length_do_no_harm(depth: int) -> None:
         json.dumps({"error": {"details": [VIOLATED] * depth, "message": "x" * depth}}).encode(),
     ):
         assert len(str(of(400, body))) < 1200
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (error(429, "q", quota("GenerateContentInputTokensPerModelPerMinute-PaidTier1")), "tokens"),
+        (error(429, "q", quota("GenerateRequestsPerMinutePerProjectPerModel")), "requests"),
+        (error(429, "Rate limit reached on tokens per min (TPM): Limit 10000"), "tokens"),
+        (error(429, "Rate limit reached on requests per min (RPM): Limit 3"), "requests"),
+        (error(429, "Resource exhausted"), ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_which_quota_of_a_minute_it_is_about(answer: Any, named: str) -> None:
+    """So that the right one is learned."""
+    told = fault(Answer(429, {}, json.dumps(answer.body).encode()), endpoint())
+    assert isinstance(told, Transient)
+    assert told.quota == named

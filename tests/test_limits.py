@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import catalogue
@@ -131,17 +131,6 @@ def test_a_service_that_never_answered_ends_the_run_and_one_that_did_does_not() 
     assert type(error) is GaveUp
 
 
-def test_the_wait_that_a_service_asks_for_is_kept_by_every_request() -> None:
-    service = Service(Transient("http_429", "slow down", wait=30.0), *[b"{}"] * 9)
-
-    async def work(gate: Gate) -> Any:
-        await asyncio.gather(*(once(gate) for _ in range(4)))
-
-    _, _, waited = gated(service, work, concurrency=1)
-    assert len(waited) == 4, "each of the four waits, not only the one that was told"
-    assert all(29 < seconds <= 30 for seconds in waited)
-
-
 def test_what_is_final_is_not_tried_again() -> None:
     for failure in (ReplyError("http_400", "bad"), KeyRefused("no")):
         service = Service(failure)
@@ -188,8 +177,11 @@ def test_the_real_cost_takes_the_place_of_the_reserve() -> None:
 def test_nothing_is_sent_that_could_pass_the_cap() -> None:
     service = Service()
 
+    async def whole(gate: Gate) -> None:
+        await gate.book_reserve(await once(gate))
+
     async def work(gate: Gate) -> Any:
-        return await asyncio.gather(*(once(gate) for _ in range(9)), return_exceptions=True)
+        return await asyncio.gather(*(whole(gate) for _ in range(9)), return_exceptions=True)
 
     outcomes, ledger, _ = gated(service, work, cap="0.0095")  # three calls of at most 0.003 fit
     assert service.calls == 3
@@ -199,6 +191,7 @@ def test_nothing_is_sent_that_could_pass_the_cap() -> None:
     assert "higher --budget continues" in told
 
 
+@settings(deadline=None)
 @given(
     cap=st.integers(0, 40),
     calls=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=25),
@@ -329,3 +322,35 @@ def test_a_dearer_tier_than_was_asked_for_is_booked_as_what_it_cost() -> None:
     (claimed, told, spent), ledger, _ = gated(Service(), work)
     assert (claimed, told) == (1_500_000_000, 3_000_000_000)
     assert spent == told == ledger.spent()
+
+
+def test_what_calls_on_their_way_turn_out_to_cost_makes_room_before_a_budget_ends_the_run() -> None:
+    """Each sets 0.003 USD aside and takes a hundredth of it: all ten fit, though not at the same time."""
+
+    async def buy(gate: Gate) -> None:
+        sent = await once(gate)
+        await gate.book(sent, Usage(input=10, output=10))
+
+    async def ten(gate: Gate) -> None:
+        await asyncio.gather(*(buy(gate) for _ in range(10)))
+
+    outcome, ledger, _ = gated(Service(), ten, cap="0.004")
+    assert outcome is None
+    assert dollars(ledger.spent()) == "0.0003"
+
+
+def test_calls_whose_cost_stays_unknown_make_no_room_and_nobody_waits_for_them() -> None:
+    lost = Service(*[Transient("timeout", "late", billed=True)] * 99)
+    failure, ledger, _ = gated(lost, once, cap="0.004")
+    assert isinstance(failure, BudgetReached)
+    assert dollars(ledger.spent()) == "0.003"
+
+    class Broken(Service):
+        async def send(self, request: Request) -> bytes:
+            raise RuntimeError("our own fault")
+
+    async def thrice(gate: Gate) -> list[Any]:
+        return await asyncio.gather(*(once(gate) for _ in range(3)), return_exceptions=True)
+
+    found, _, _ = gated(Broken(), thrice, cap="0.004")
+    assert [type(each) for each in found] == [RuntimeError, BudgetReached, BudgetReached]

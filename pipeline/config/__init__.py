@@ -6,17 +6,18 @@ pipeline file, the default.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import catalogue
 from pipeline.config.answering import Answering, Asked, Asking, of_code, of_file
-from pipeline.config.keys import Keys, cache_folder, keys, resolve
+from pipeline.config.keys import Keys, cache_folder, keys, resolve, wants_color
+from pipeline.config.quotas import amount, checked, in_words
 from pipeline.errors import ConfigError, UsageError
 from pipeline.providers import Endpoint
 from pipeline.schema import shipped_names
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call", "Keys", "Plan", "Setting",
-    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "resolve",
+    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "resolve", "wants_color",
 ]  # fmt: skip
 
 FILE_NAME = "pipeline.toml"
@@ -78,9 +79,14 @@ class Plan:
         """The hash (hex) of the ordered stages and of what reads the files."""
         told = {
             "stages": [[stage.name, stage.sha256] for stage in self.stages],
-            "readers": {name: _version(name) for name in _READERS},
+            "readers": self.readers,
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def readers(self) -> dict[str, str]:
+        """The versions of what decides how a file is read."""
+        return {name: _version(name) for name in _READERS}
 
 
 def find_file(start: Path, *, outside: Sequence[str] = ()) -> Path | None:
@@ -126,7 +132,7 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
 
     Args:
         given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`,
-            `min_confidence`, `allow_tools_on_untrusted`.
+            `min_confidence`, `allow_tools_on_untrusted`, and `quotas.LIMITS`.
         call: from where it is asked.
         stages: stages made by code; then neither a file nor `schema` is needed.
 
@@ -153,6 +159,7 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
         tools=bool(settings.take("allow_tools_on_untrusted", "allow_tools_on_untrusted", False)),
         root=root,
         file=call.file,
+        limits=checked(given),
         origin=next(each.origin for each in settings.seen if each.name == "model"),
     )
     answering = Answering(table, keys(root, call.env_file), model, asking)
@@ -187,14 +194,7 @@ def budget(text: object) -> Decimal | None:
         ConfigError: not an amount of dollars.
 
     """
-    if text is None:
-        return None
-    found = re.fullmatch(
-        r"\$?\s*(\d+(?:\.\d+)?)\s*(?:USD|\$)?", str(text).strip(), re.IGNORECASE | re.ASCII
-    )
-    if not found:
-        raise ConfigError(f"budget {text!r}: give US dollars, for example 5USD or 0.50")
-    return Decimal(found[1])
+    return amount(text, "budget")
 
 
 class _Settings:
@@ -291,6 +291,8 @@ def _endpoint_settings(answering: Answering, file: Path | None) -> Iterator[Sett
         elif endpoint.project:
             origin = "GOOGLE_CLOUD_PROJECT"
         yield Setting(f"endpoint.{name}", ", ".join(filter(None, told)), origin)
+        if limits := in_words(endpoint):
+            yield Setting(f"limits.{name}", limits, str(file or "-c"))
         price = answering.prices[name]
         rates = price.rates["standard"] if price else None
         if price and rates:
@@ -312,6 +314,7 @@ def _no_schema(call: Call) -> str:
     )
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import catalogue, usercode
 from pipeline.config.keys import Keys, resolve
+from pipeline.config.quotas import LIMITS, Tables, limited, said_by
 from pipeline.config.services import listed
 from pipeline.errors import ConfigError, FieldsiftError, UsageError
 from pipeline.providers import Endpoint, check
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What `[models.NAME]` says of the model itself; the rest of it are settings of stages.
 _OF_THE_MODEL: Final = frozenset(
-    {"model", "price", "input_limit", "output_limit", "thinking_levels"}
+    {"model", "price", "input_limit", "output_limit", "thinking_levels", *LIMITS}
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     each.name: each.default for each in fields(Stage) if each.default is not MISSING
@@ -45,7 +46,7 @@ class Asking:
     """What decides about keys and tools. See `Call` for the three; `typed`: the model was typed for every stage.
 
     `tools` says that they are allowed; functions are looked for in `root`. `file` is that of the pipeline,
-    `origin` says where the run's model came from.
+    `origin` says where the run's model came from; `limits` are those that code gives.
     """
 
     terminal: bool
@@ -56,6 +57,7 @@ class Asking:
     root: Path
     file: Path | None = None
     origin: str = "default"
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def of_file(
@@ -211,14 +213,23 @@ class Answering:
         )
         if endpoint.name in self.endpoints:
             return self.endpoints[endpoint.name]
-        endpoint = replace(endpoint, card=self._card(endpoint))
+        own = self._tables_of(endpoint)
+        endpoint = replace(endpoint, card=self._card(endpoint, own))
+        endpoint = limited(endpoint, self.table, own, self.asking.limits)
         price = catalogue.price(endpoint.known, datetime.now(UTC).date(), endpoint.location)
         self.endpoints[endpoint.name] = endpoint
         self.prices[endpoint.name] = price
         self.notes += filter(None, (note, _unlisted(endpoint, price), _gone(endpoint)))
         return endpoint
 
-    def _card(self, endpoint: Endpoint) -> catalogue.Model | None:
+    def _tables_of(self, endpoint: Endpoint) -> Tables:
+        return [
+            (name, table)
+            for name, table in self.table.models.items()
+            if table.model.strip() in {endpoint.name, _short(endpoint)}
+        ]
+
+    def _card(self, endpoint: Endpoint, own: Tables) -> catalogue.Model | None:
         """What the file says of a model, by whatever name it was asked for, over what the catalogue says.
 
         Raises:
@@ -230,25 +241,13 @@ class Answering:
         told: dict[str, Any] = {
             key: value for key in limits if (value := getattr(provider, key, None)) is not None
         }
-        tables = [
-            (name, table)
-            for name, table in self.table.models.items()
-            if table.model.strip() in {endpoint.name, _short(endpoint)}
-        ]
         for key, name in (
             ("prices", "price"),
             *zip(limits, limits, strict=True),
             ("thinking", "thinking_levels"),
         ):
-            said = {n: v for n, t in tables if (v := getattr(t, name)) is not None}
-            values = list(said.values())
-            if any(value != values[0] for value in values):
-                raise ConfigError(
-                    f"[models.{'] and [models.'.join(said)}] are one model, {endpoint.name}, "
-                    f"and give it a different {name}"
-                )
-            if values:
-                told[key] = values[0]
+            if (value := said_by(own, name, endpoint)) is not None:
+                told[key] = value
         if "prices" in told:
             told["prices"] = (catalogue.price_of(told["prices"].rates(), source="pipeline file"),)
             told["regional"] = None

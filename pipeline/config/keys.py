@@ -80,6 +80,13 @@ def cache_folder() -> Path:
     return user_cache_path("fieldsift")
 
 
+def wants_color() -> bool | None:
+    """What NO_COLOR (no-color.org) and FORCE_COLOR (force-color.org) want; None where neither is set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
 def resolve(
     model: str | None,
     places: Keys,

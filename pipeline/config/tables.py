@@ -147,7 +147,28 @@ class ModelSettings(Table):
     )
 
 
-class ModelTable(ModelSettings):
+class LimitsTable(Table):
+    """What may be asked of a service, where it is known: it is learned otherwise. The nearest table counts.
+
+    A model's own table goes before that of its provider, and that before `[run]`.
+    """
+
+    rpm: _Count | None = Field(default=None, description="Requests a minute; learned if missing")
+    tpm: _Count | None = Field(default=None, description="Tokens a minute; learned if missing")
+    rpd: _Count | None = Field(default=None, description="Requests a day; the run ends there")
+    tpd: _Count | None = Field(default=None, description="Tokens a day; the run ends there")
+    spend: str | float | int | None = Field(
+        default=None, description="The most that is spent in any ten minutes: 10 USD; the run waits"
+    )
+    timeout: float | None = Field(
+        default=None,
+        gt=0,
+        le=86400,
+        description="Seconds for one request and its whole answer; 660 if missing",
+    )
+
+
+class ModelTable(ModelSettings, LimitsTable):
     """A model under a name of your own, with its settings, and what the catalogue does not know of it."""
 
     model: str = Field(description="model, or provider:model")
@@ -161,7 +182,7 @@ class ModelTable(ModelSettings):
     )
 
 
-class ProviderTable(Table):
+class ProviderTable(LimitsTable):
     """A service of your own, or what is different at one that is known."""
 
     base_url: str | None = Field(
@@ -219,7 +240,7 @@ class ProviderTable(Table):
     )
 
 
-class RunTable(Table):
+class RunTable(LimitsTable):
     """The folder job."""
 
     input: str | list[str] | None = Field(

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from importlib import import_module
 from typing import Any, Final, Literal, Protocol
 
@@ -27,12 +28,28 @@ LEVELS: Final[tuple[Level, ...]] = ("full", "reduced", "none")
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """What may be asked of an endpoint, as far as the user knows the quota; None is unknown, and is learned.
+
+    Requests and tokens, a minute and a day (`rpm`, `tpm`, `rpd`, `tpd`); `spend` is US dollars in any ten
+    minutes. Services count them for a project, model and tier.
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
+    tpd: int | None = None
+    spend: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a model is reached: provider, model id, base address, and the key with the name it came from.
 
     `facts` and `card` are what the pipeline file says otherwise than the catalogue about the service
     and the model. `project` and `location` are Vertex AI's; with a project and no key the machine's
     own Google credentials are used. `bucket` (`gs://name/folder`) takes files that are too large to be sent inline there.
+    `timeout` is how many seconds a request may take with its whole answer; None: as is usual.
     """
 
     provider: str
@@ -45,6 +62,8 @@ class Endpoint:
     project: str = ""
     location: str = ""
     bucket: str = ""
+    rates: Rates = Rates()
+    timeout: float | None = None
 
     @property
     def name(self) -> str:

@@ -47,6 +47,14 @@ class Timeouts:
     read: float = 600.0
     total: float = 660.0
 
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "Timeouts":
+        """Those of an endpoint: nothing takes longer than its `timeout`."""
+        usual, total = cls(), endpoint.timeout
+        if total is None:
+            return usual
+        return cls(min(usual.connect, total), min(usual.write, total), total, total)
+
 
 @dataclass(slots=True)
 class _Client:
@@ -168,7 +176,7 @@ class Line:
     ) -> None:
         self.endpoint = endpoint
         self.base_url = base_url.rstrip("/")
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = timeouts or Timeouts.of(endpoint)
         self._credentials = credentials
         self._clients: list[_Client] = []
         self._context: Any = None

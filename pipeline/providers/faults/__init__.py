@@ -7,6 +7,7 @@ left, no such tier, one request larger than a minute allows.
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -38,6 +39,12 @@ _MAY_PASS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, *range(520
 _MAY_HAVE_WORKED: Final = frozenset({500, 502, 504, 520, 524})
 #: Nobody waits longer for a rate limit; what says more is a quota. Seconds.
 _LONGEST_WAIT: Final = 3600.0
+#: Which quota of a minute is meant: Google's quota ids (`...InputTokensPerModelPerMinute-...`), OpenAI's words
+#: and types (`tokens per min (TPM)`, `requests`).
+_QUOTAS: Final = {
+    "tokens": re.compile(r"TokensPer|_token_count|tokens per min|\bTPM\b|^tokens$", re.MULTILINE),
+    "requests": re.compile(r"RequestsPer|_requests\b|requests per min|\bRPM\b|^requests$", re.MULTILINE),
+}  # fmt: skip
 #: HTTP statuses of google.rpc.Code, which stand in bodies whose HTTP status says otherwise.
 _OF_GRPC: Final = {
     1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500,
@@ -195,7 +202,8 @@ def _transient(answer: Answer, report: Report, said: str) -> FieldsiftError:
     if answer.status == 429:
         said = f"the service wants fewer requests at once, or a minute: {said}"
     lost = answer.status in _MAY_HAVE_WORKED and not report.is_own
-    return Transient(f"http_{answer.status}", said, wait=wait, billed=lost)
+    quota = next((kind for kind, sign in _QUOTAS.items() if sign.search(report.signs)), "")
+    return Transient(f"http_{answer.status}", said, wait=wait, billed=lost, quota=quota)
 
 
 def _final(meaning: Meaning, endpoint: Endpoint) -> tuple[type[FieldsiftError], str]:
