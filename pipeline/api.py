@@ -6,7 +6,6 @@ import contextvars
 import hashlib
 import heapq
 import itertools
-import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,12 +16,28 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 from pipeline.checking import check_path, read_results
 from pipeline.config import Call, Plan, cache_folder, need_output, plan, read_file
-from pipeline.errors import FieldsiftError, NoInput, NotRecorded, SetupError, StateError, UsageError
-from pipeline.ledger import REPLAYING, Ledger, Recording, Replies, Shelf, StoredReplies, Words
+from pipeline.config.quotas import LIMITS
+from pipeline.errors import NoInput, NotRecorded, SetupError, UsageError
+from pipeline.estimating import Estimate, Estimator, Method, open_estimator
+from pipeline.ledger import (
+    REPLAYING,
+    Ledger,
+    Recording,
+    Replies,
+    RepliesFile,
+    Shelf,
+    StoredReplies,
+    Words,
+    explained,
+    held,
+    rebuild,
+    refuse_remote,
+    saved_and_lost,
+)
 from pipeline.limits import dollars
 from pipeline.reporters import Checked
-from pipeline.results import CONTINUES, DONE, Result
-from pipeline.runner import Options, Runner, Tally
+from pipeline.results import BY_SIGNAL, Result
+from pipeline.runner import Options, Runner, Tally, exit_code
 from pipeline.schema import Schema
 from pipeline.sources import Source, named_file, sources
 from pipeline.stages import Stage
@@ -31,7 +46,7 @@ from pipeline.writers import dump, replace_file
 T = TypeVar("T")
 
 #: What code may say of a job, beside the fields of its Stages.
-_SETTINGS: Final = ("model", "budget", "jobs", "prompt", "allow_tools_on_untrusted")
+_SETTINGS: Final = ("model", "budget", "jobs", "prompt", "allow_tools_on_untrusted", *LIMITS)
 
 #: What `extract` takes as a document.
 Given = str | Path | bytes | BinaryIO
@@ -39,12 +54,16 @@ Given = str | Path | bytes | BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where answers and money are kept: beside the output, elsewhere, in memory, or in a recording."""
+    """Where answers and money are kept: beside the output, elsewhere, in memory, or in a recording.
+
+    With `rebuild`, state files that are damaged are first made anew of all that is sound of them.
+    """
 
     state: Path | None = None
     in_memory: bool = False
     record: Path | None = None
     replay: Path | None = None
+    rebuild: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,8 @@ class Run:
 class Pipeline:
     """Stages over a folder: the same job as `fieldsift run`.
 
-    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`, `allow_tools_on_untrusted`; and `prompt`.
+    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`, `allow_tools_on_untrusted`, `rpm`, `tpm`,
+    `rpd`, `tpd`, `spend`, `timeout`; and `prompt`.
     """
 
     def __init__(self, stages: Sequence[Stage] | Stage, **settings: Any) -> None:
@@ -147,10 +167,36 @@ class Pipeline:
             async for result in results:
                 yield result
 
-    def _plan(self, inputs: Any, output: str | Path | None) -> Plan:
+    def estimate(
+        self,
+        inputs: Any = None,
+        output: str | Path | None = None,
+        *,
+        count: bool = False,
+        **options: Any,
+    ) -> Estimate:
+        """What `run` would ask and cost; nothing is sent, and nothing on disk is made or changed.
+
+        With `count` the service is asked how many tokens the requests have, which is free; else no key is
+        needed.
+
+        Raises:
+            UsageError, SetupError, NoInput: a run could not begin either.
+
+        """
+
+        async def _work() -> Estimate:
+            decided = self._plan(inputs, output, keyless=not count)
+            how, where = _split(options)
+            async with estimator(decided, how, where, "count" if count else "offline") as made:
+                return await made.estimate(inputs_of(decided, where=where))
+
+        return wait_for(_work())
+
+    def _plan(self, inputs: Any, output: str | Path | None, *, keyless: bool = False) -> Plan:
         listed = [inputs] if isinstance(inputs, str | Path) else inputs
         given = {**self.settings, "inputs": listed, "output": output}
-        call = Call(file=self.file, replaying=REPLAYING.get() is not None)
+        call = Call(file=self.file, replaying=REPLAYING.get() is not None, keyless=keyless)
         return plan(given, call, self.stages)
 
 
@@ -162,7 +208,8 @@ def extract(source: Given, schema: Any, **settings: Any) -> Result:
     Args:
         source: a path, bytes, or an open binary file.
         schema: whatever `Schema.of` takes: a pydantic model, a mapping, a path, a shipped name, fields.
-        settings: `model`, `prompt`, `budget`, `allow_tools_on_untrusted`, and the fields of `Stage`.
+        settings: `model`, `prompt`, `budget`, `allow_tools_on_untrusted`, `rpm`, `tpm`, `rpd`, `tpd`, `spend`,
+            `timeout`, and the fields of `Stage`.
 
     Raises:
         UsageError: no such file, or a setting does not exist.
@@ -240,14 +287,13 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
 
     """
     with contextlib.ExitStack() as stack:
-        ledger, replies = _open_stores(decided, where, stack)
-        folder = None if where.in_memory else where.state or _state_folder(decided)
-        words, shelf = Words(folder), Shelf(folder)
-        stack.callback(words.close)
-        stack.callback(shelf.close)
+        answers = RepliesFile(None if where.in_memory else where.state or _state_folder(decided))
+        ledger, replies, rebuilt = _open_stores(decided, where, answers, stack)
+        words, shelf = Words(answers), Shelf(answers)
         if where.replay or REPLAYING.get():
             options = replace(options, offline=True)
         runner = Runner(decided, ledger, replies, words=words, shelf=shelf, options=options)
+        runner.rebuilt = rebuilt
         started = datetime.now(UTC)
         try:
             if decided.output:
@@ -261,6 +307,14 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
                 _write_summary(decided, runner, started, finished=ended)
 
 
+def estimator(
+    decided: Plan, options: Options, where: Storage, method: Method = "offline"
+) -> contextlib.AbstractAsyncContextManager[Estimator]:
+    """What tells the cost of a run; see `pipeline.estimating.open_estimator`."""
+    folder = None if where.in_memory else where.state or _state_folder(decided)
+    return open_estimator(decided, options, folder, where.replay or REPLAYING.get(), method)
+
+
 def summarised(decided: Plan, runner: Runner) -> Run:
     """The Run that a Runner has come to."""
     counts = runner.ledger.counts()
@@ -270,23 +324,9 @@ def summarised(decided: Plan, runner: Runner) -> Run:
     return Run(need_output(decided), counts, cost, decided.engine, code, runner.tally.unchanged)
 
 
-def exit_code(counts: Mapping[str, int], tally: Tally) -> int:
-    """The exit code of a run, by the table in README.md."""
-    if tally.interrupted:
-        return 130
-    if tally.fault_log:
-        return 70
-    if isinstance(tally.stopped, FieldsiftError):
-        return tally.stopped.exit_code
-    seen = {*counts, *tally.statuses}
-    if any(status in CONTINUES for status in seen):
-        return 3
-    return 0 if all(status in DONE for status in seen) else 1
-
-
 def _open_stores(
-    decided: Plan, where: Storage, stack: contextlib.ExitStack
-) -> tuple[Ledger, Replies]:
+    decided: Plan, where: Storage, answers: RepliesFile, stack: contextlib.ExitStack
+) -> tuple[Ledger, Replies, tuple[str, ...]]:
     """The ledger of an output is always on disk: `in_memory` is about answers, which hold documents' content."""
     paid = any(endpoint.provider != "local" for endpoint in decided.endpoints.values())
     kept = decided.output is not None or (paid and not where.in_memory)
@@ -301,18 +341,27 @@ def _open_stores(
             else "FIELDSIFT_CACHE_DIR names another; --no-store does without"
         )
         raise SetupError(f"{error.filename}: {error.strerror}; {hint}") from error
+    if folder:
+        way_out = (
+            "--state DIR names a folder on a local disk"
+            if decided.output
+            else "FIELDSIFT_CACHE_DIR names one on a local disk; --no-store does without"
+        )
+        refuse_remote(folder, way_out)
     if decided.output:
-        stack.enter_context(_alone(decided.output / ".fieldsift", decided.output))
-    ledger = Ledger(folder, decided.output / "results.jsonl" if decided.output else None)
+        stages = [stage.name for stage in decided.stages]
+        stack.enter_context(held(decided.output, stages, where.state))
+    results = decided.output / "results.jsonl" if decided.output else None
+    rebuilt = rebuild(folder, results) if folder and where.rebuild else []
+    ledger = Ledger(folder, results)
     stack.callback(ledger.close)
+    stack.callback(answers.close)
     replay = where.replay or REPLAYING.get()
-    replies: Replies = (
-        Recording(replay) if replay else StoredReplies(None if where.in_memory else folder)
-    )
+    replies: Replies = Recording(replay) if replay else StoredReplies(answers if kept else None)
     if where.record and not replay:
         replies = Recording(where.record, before=replies)
     stack.callback(replies.close)
-    return ledger, replies
+    return ledger, replies, tuple(map(saved_and_lost, rebuilt))
 
 
 def _lock_folder(decided: Plan) -> Path | None:
@@ -321,27 +370,6 @@ def _lock_folder(decided: Plan) -> Path | None:
 
 def _state_folder(decided: Plan) -> Path:
     return decided.output / ".fieldsift" if decided.output else cache_folder()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, output: Path) -> Iterator[None]:
-    """Hold the lock of an output folder, which names its holder."""
-    from filelock import FileLock, Timeout
-
-    holder = folder / "holder"
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        told = holder.read_text("utf-8") if holder.exists() else "another process"
-        raise StateError(
-            f"{output}: {told} is writing there; wait for it, or use another output folder"
-        ) from None
-    try:
-        holder.write_text(f"process {os.getpid()}", "utf-8")
-        yield
-    finally:
-        lock.release()
 
 
 def _write_summary(
@@ -353,6 +381,7 @@ def _write_summary(
         "version": 1,
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds") if finished else None,
+        "stopped": _why_stopped(runner.tally),
         "engine": decided.engine,
         "inputs": [str(Path(text).absolute()) for text in decided.inputs],
         "working_folder": str(Path.cwd()),
@@ -364,6 +393,7 @@ def _write_summary(
             "inputs": runner.tally.sources,
             "unchanged": runner.tally.unchanged,
             "pages": runner.tally.pages,
+            "unfinished": runner.tally.unfinished,
             "statuses": runner.tally.statuses,
             "fallbacks": runner.tally.fallbacks,
             "answers_sent": runner.asker.sent,
@@ -377,7 +407,17 @@ def _write_summary(
         },
         "pipeline_sha256": decided.sha256,
     }
-    replace_file(output / "run.json", (dump(told, indent=2) + "\n").encode())
+    try:
+        replace_file(output / "run.json", (dump(told, indent=2) + "\n").encode())
+    except OSError as error:
+        raise explained(output / "run.json", error) from error
+
+
+def _why_stopped(tally: Tally) -> str | None:
+    """Why a run ended early, as run.json and `status` say it; None too while it is at work."""
+    if tally.interrupted:
+        return BY_SIGNAL
+    return str(tally.stopped) if tally.stopped else None
 
 
 def inputs_of(

@@ -115,7 +115,8 @@ async def _check_output(
     if not documents and "working_folder" in told:  # where patterns were looked for
         roots.append(Path(told["working_folder"]))
     state = output / ".fieldsift"
-    words = Words(state if os.access(state, os.W_OK) else None)
+    kept = (state / "replies.sqlite").exists() and os.access(state, os.W_OK)
+    words = Words(state if kept else None)
     reader = _Reader(roots, Loaders(1), Eyes(words, 1))
     try:
         for result in read_results(output):

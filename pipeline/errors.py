@@ -7,12 +7,14 @@
     ├── SetupError                       4  the environment: no key, a key refused, an extra missing, disk full
     │   ├── KeyRefused                      the service does not accept the key
     │   ├── Unreachable                     the service can't be reached at all
-    │   └── StateError                      ledger or replies damaged, or in use by another run
+    │   └── StateError                      ledger or replies can't be used, or another run has them
+    │       └── DamagedState                    something of them is lost; `run --rebuild` saves the rest
     ├── NoInput                          5  nothing matched the input
     ├── Stopped                          3  the run stopped early; the same command continues
     │   ├── BudgetReached                   the next call could pass the money cap
     │   └── QuotaReached                    a quota per day; waiting seconds does not help
     │       └── PaymentNeeded                   no money left, a spend cap, no billing; waiting does not help at all
+    ├── Interrupted                    130  the run was told to stop before this was sent; nothing is kept of it
     └── DocumentError                    1  one document's trouble: it becomes a Result, the run goes on
         ├── LoadError                       the file can't be read; `reason` is its kind
         ├── ReplyError                      the service's answer can't be used; `reason` is its kind
@@ -76,7 +78,11 @@ class Unreachable(SetupError):
 
 
 class StateError(SetupError):
-    """The state folder can't be used: damaged, or in use by another run."""
+    """The state folder can't be used: damaged, of a newer version, on a network, or in use by another run."""
+
+
+class DamagedState(StateError):
+    """Something of ledger or replies is lost or changed; `run --rebuild` saves all that is sound."""
 
 
 class NoInput(FieldsiftError):
@@ -101,6 +107,12 @@ class QuotaReached(Stopped):
 
 class PaymentNeeded(QuotaReached):
     """The account has no money left, has met its spend cap, or was never paid for."""
+
+
+class Interrupted(FieldsiftError):
+    """The run was told to stop; what was not yet sent is not sent."""
+
+    exit_code = 130
 
 
 class DocumentError(FieldsiftError):
@@ -147,12 +159,20 @@ class Transient(ReplyError):
     Attributes:
         wait: seconds that the service asks everybody to wait, or None.
         billed: whether the service may have worked on it (the answer was lost on the way).
+        quota: the quota of a minute that it names: `requests`, `tokens`, or nothing.
 
     """
 
     def __init__(
-        self, reason: str, message: str, *, wait: float | None = None, billed: bool = False
+        self,
+        reason: str,
+        message: str,
+        *,
+        wait: float | None = None,
+        billed: bool = False,
+        quota: str = "",
     ) -> None:
         super().__init__(reason, message)
         self.wait = wait
         self.billed = billed
+        self.quota = quota

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: Statuses that need nobody's attention: exit code 0.
 DONE: frozenset[str] = frozenset({"valid", "skipped"})
+#: What run.json says under `stopped` of a run that a signal ended.
+BY_SIGNAL = "Ctrl-C or SIGTERM"
 #: Statuses that the same command continues: exit code 3.
 CONTINUES: frozenset[str] = frozenset({"over_budget", "pending"})
 

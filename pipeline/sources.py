@@ -1,9 +1,16 @@
-"""What to read: files, folders and patterns as a stream of Sources, in a stable order."""
+"""What to read: files, folders and patterns as a stream of Sources, in a stable order.
+
+Of a folder nothing but names is held, and of a very large one not even those: a million documents
+take as much memory as a thousand.
+"""
 
 import glob
+import itertools
 import os
+import sqlite3
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +19,8 @@ from pipeline.errors import LoadError, UsageError
 
 #: The most that is read of one file; a larger one is refused by its size, unopened.
 LARGEST_FILE = 200_000_000
+#: Names of one folder that are sorted in memory; more are sorted in a temporary file.
+_FEW = 150_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Source:
     """
 
     path: str
-    file: Path | None = None
+    file: str | Path | None = None
     size: int = 0
     mtime_ns: int = 0
     content: bytes | None = field(default=None, repr=False)
@@ -68,7 +77,7 @@ class Source:
 
 
 def sources(inputs: Sequence[str | Path], *, leave_out: Iterable[Path] = ()) -> Iterator[Source]:
-    """Every input, one after the other; folders are walked in the order of their names.
+    """Every input, one after the other; folders are walked in the order of their paths.
 
     `leave_out` are files and folders that are never inputs: the output, the pipeline's own files.
     Dot files are passed over. A folder's documents are named relative to it, with the folder's
@@ -92,15 +101,17 @@ def sources(inputs: Sequence[str | Path], *, leave_out: Iterable[Path] = ()) -> 
 
 
 def _stream(inputs: list[str], hidden: set[Path]) -> Iterator[Source]:
-    files = {given: _matches(given) for given in inputs if not Path(given).is_dir()}
+    if len(inputs) == 1:
+        yield from _input(inputs[0], "", hidden)
+        return
+    files = {given: [*_matches(given)] for given in inputs if not Path(given).is_dir()}
     typed = {document_name(match) for matches in files.values() for match in matches}
     seen: set[str] = set()
     for given in inputs:
         if given not in files:
-            root = Path(given).resolve()
-            prefix = f"{document_name(root.name)}/" if len(inputs) > 1 else ""
+            prefix = f"{document_name(Path(given).resolve().name)}/"
             # A document that was named itself too is read once, where it was named.
-            yield from (s for s in _walk(root, root, prefix, hidden) if s.path not in typed)
+            yield from (s for s in _input(given, prefix, hidden) if s.path not in typed)
             continue
         for match in files[given]:
             if match not in seen and not _hidden(Path(match), hidden):
@@ -108,11 +119,41 @@ def _stream(inputs: list[str], hidden: set[Path]) -> Iterator[Source]:
                 yield named_file(match)
 
 
-def _matches(given: str) -> list[str]:
+def _input(given: str, prefix: str, hidden: set[Path]) -> Iterator[Source]:
+    """The documents of one input, in their order."""
+    if Path(given).is_dir():
+        yield from _walk(str(Path(given).resolve()), prefix, {str(path) for path in hidden})
+        return
+    for match, _ in itertools.groupby(_matches(given)):
+        if not _hidden(Path(match), hidden):
+            yield named_file(match)
+
+
+def _matches(given: str) -> Iterator[str]:
     if os.path.lexists(given):
-        return [given]
-    found = sorted(glob.glob(given, recursive=True))  # noqa: PTH207, a pattern as it was typed
-    return [match for match in found if not Path(match).is_dir()]
+        return iter([given])
+    found = glob.iglob(given, recursive=True)  # noqa: PTH207, a pattern as it was typed
+    return _sorted(match for match in found if not Path(match).is_dir())
+
+
+def _sorted(names: Iterator[str]) -> Iterator[str]:
+    """Names in their order; many are sorted on disk."""
+    few = list(itertools.islice(names, _FEW))
+    if len(few) < _FEW:
+        few.sort()
+        return iter(few)
+    # A database without a name is a temporary file, which is gone when it is closed.
+    database = sqlite3.connect("", check_same_thread=False)
+    database.execute("create table names (name blob)")
+    rows = ((os.fsencode(name),) for name in itertools.chain(few, names))
+    database.executemany("insert into names values (?)", rows)
+    return _read_back(database)
+
+
+def _read_back(database: sqlite3.Connection) -> Iterator[str]:
+    with closing(database):
+        for (name,) in database.execute("select name from names order by name"):
+            yield os.fsdecode(name)
 
 
 def _hidden(path: Path, hidden: set[Path]) -> bool:
@@ -123,11 +164,13 @@ def _hidden(path: Path, hidden: set[Path]) -> bool:
 def named_file(typed: str) -> Source:
     """A file that was named itself, under the name that was typed."""
     path = Path(typed)
-    return _source(path, path.resolve().parent, document_name(typed), linked=True)
+    return _source(str(path), str(path.resolve().parent), document_name(typed), linked=True)
 
 
 def document_name(name: str) -> str:
     """A real name as it stands in outputs: `#`, `!`, `%` and bytes that are not UTF-8 are %-escaped."""
+    if name.isascii() and not ("%" in name or "#" in name or "!" in name):
+        return name
     raw = name.encode("utf-8", "surrogateescape")
     text = (
         raw.replace(b"%", b"%25")
@@ -143,47 +186,66 @@ def real_name(name: str) -> str:
     return unquote(name, encoding="utf-8", errors="surrogateescape")
 
 
-def _walk(folder: Path, root: Path, prefix: str, hidden: set[Path]) -> Iterator[Source]:
-    try:
-        with os.scandir(folder) as entries:
-            # Names alone are kept and sorted: a folder of a million files is some megabytes.
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        name = prefix + document_name(folder.relative_to(root).as_posix())
-        yield Source(name, folder, problem=("not_readable", f"{name}: {error.strerror}"))
-        return
-    if ".fieldsift" in names and "run.json" in names:
-        return  # the output of some run is nobody's input
-    for name in names:
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if path in hidden:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path, root, prefix, hidden)
+def _walk(root: str, prefix: str, hidden: set[str]) -> Iterator[Source]:
+    """Every file under a folder. A stack of what is still to come: a tree may be deeper than Python's calls."""
+    below = [(root.rstrip("/"), prefix, iter([""]))]
+    while below:
+        folder, name, entries = below[-1]
+        for entry in entries:
+            if entry and not entry.endswith("/"):
+                path = f"{folder}/{entry}"
+                if path not in hidden:
+                    yield _source(path, root, name + document_name(entry))
+                continue
+            path = f"{folder}/{entry[:-1]}" if entry else folder
+            if path in hidden:
+                continue
+            try:
+                below.append((path, name + document_name(entry), _entries(path or "/")))
+            except OSError as error:
+                told = (name + document_name(entry)).rstrip("/") or "."
+                yield Source(told, path, problem=("not_readable", f"{told}: {error.strerror}"))
+                continue
+            break
         else:
-            yield _source(path, root, prefix + document_name(path.relative_to(root).as_posix()))
+            below.pop()
 
 
-def _source(path: Path, root: Path, name: str, *, linked: bool = False) -> Source:
+def _entries(folder: str) -> Iterator[str]:
+    """The names in a folder, sorted, those of folders with a slash behind; none of some run's output."""
+    signs: set[str] = set()
+
+    def _names(found: Iterable["os.DirEntry[str]"]) -> Iterator[str]:
+        for entry in found:
+            name = entry.name
+            if name in {".fieldsift", "run.json"}:
+                signs.add(name)
+            if not name.startswith("."):
+                yield f"{name}/" if entry.is_dir(follow_symlinks=False) else name
+
+    with os.scandir(folder) as found:
+        names = _sorted(_names(found))
+    return names if len(signs) < 2 else iter(())
+
+
+def _source(path: str, root: str, name: str, *, linked: bool = False) -> Source:
     try:
-        status = path.stat()
-        if (
-            path.is_symlink()
-            and not linked
-            and (path.is_dir() or not path.resolve().is_relative_to(root))
-        ):
-            why = "a link to a folder, or out of the input folder; name its target as an input"
-            return Source(name, path, problem=("link", f"{name}: {why}"))
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            status = os.stat(path)  # noqa: PTH116, as the listing does: a Path for each file costs more
+            if not linked and (
+                stat.S_ISDIR(status.st_mode) or not Path(path).resolve().is_relative_to(root)
+            ):
+                why = "a link to a folder, or out of the input folder; name its target as an input"
+                return Source(name, path, problem=("link", f"{name}: {why}"))
     except OSError as error:
         return Source(name, path, problem=("not_readable", f"{name}: {error.strerror}"))
-    problem = None
     if not stat.S_ISREG(status.st_mode):
-        problem = ("not_a_file", f"{name}: not a plain file")
-    elif status.st_size > LARGEST_FILE:
+        return Source(name, path, problem=("not_a_file", f"{name}: not a plain file"))
+    if status.st_size > LARGEST_FILE:
         problem = ("too_large", _too_large(name, status.st_size))
-    return Source(name, path, status.st_size, status.st_mtime_ns, problem=problem)
+        return Source(name, path, status.st_size, status.st_mtime_ns, problem=problem)
+    return Source(name, path, status.st_size, status.st_mtime_ns)
 
 
 def _too_large(name: str, size: int) -> str:

@@ -1,6 +1,7 @@
 """The user's own Python code, as `module:name`: imported from one folder and from nowhere else."""
 
 import importlib
+import importlib.util
 import re
 import sys
 from contextlib import suppress
@@ -17,6 +18,8 @@ def found(text: str, folder: Path) -> Any:
         ValueError: there is no such module or name, or loading it failed; the sentence says which.
 
     """
+    if not NAMED.fullmatch(text):
+        raise ValueError(f"{text}: not of the form module:name, imported from {folder}")
     module_name, _, name = text.partition(":")
     module = _imported(module_name, folder.resolve())
     if not hasattr(module, name):
@@ -44,6 +47,7 @@ def _imported(module_name: str, folder: Path) -> Any:
     importlib.invalidate_caches()
     sys.path.insert(0, str(folder))
     try:
+        _must_lie_in(places, top)
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ValueError(
@@ -52,3 +56,12 @@ def _imported(module_name: str, folder: Path) -> Any:
     finally:
         with suppress(ValueError):
             sys.path.remove(str(folder))
+
+
+def _must_lie_in(places: list[Path], top: str) -> None:
+    """A package elsewhere goes before a folder without `__init__.py`, and parts of one may lie elsewhere too."""
+    spec = importlib.util.find_spec(top)
+    found = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    for place in filter(None, found):
+        if Path(place).resolve() not in places:
+            raise ImportError(f"{top} lies in {place} too; give {places[-1]} an __init__.py")

@@ -76,7 +76,10 @@ def write_data(output: Path, file: Path, data: Any) -> None:
 def remove_data(output: Path, file: Path) -> None:
     """Remove a data file that is no longer true, and folders that are empty without it."""
     path = output / file
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     for folder in path.relative_to(output).parents[:-1]:
         with contextlib.suppress(OSError):  # not empty: it stays
             (output / folder).rmdir()
@@ -92,8 +95,12 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if (
+            isinstance(error, OSError) and error.filename is None
+        ):  # a full disk is told by write, which knows no name
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 

@@ -17,6 +17,7 @@ from pipeline import Pipeline, Stage, aextract, extract, validate
 from pipeline.config import cache_folder
 from pipeline.errors import KeyRefused, LoadError, NotRecorded, UsageError
 from pipeline.eyes import Eyes, Seen
+from pipeline.ledger.versions import proof, proving
 from pipeline.testing import replay
 from tests.answers import answer_from, key_invalid
 from tests.server import Server
@@ -100,7 +101,9 @@ def test_what_a_killed_call_cost_makes_no_room_in_another_calls_budget(
     """The user's cache is shared: a reservation that is settled there is not money of this call."""
     first = extract(document, Receipt)
     with sqlite3.connect(cache_folder() / "ledger.sqlite") as ledger:
+        ledger.create_function("proof", -1, proof, deterministic=True)
         ledger.execute("update calls set state = 'sent', cost = null, reserved = ?", (10**12,))
+        ledger.execute(f"update calls set proof = {proving('calls')}")
     ledger.close()
     other = document.with_name("other.txt")
     other.write_text(TEXT + "Another one\n")

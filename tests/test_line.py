@@ -98,8 +98,8 @@ def test_with_gemini_no_call_comes_back(tmp_path: Path, monkeypatch: Any) -> Non
     )
     assert trace.reentries == set()
     assert {
-        "/runner.py",
-        "/limits.py",
+        "/runner/__init__.py",
+        "/limits/gate.py",
         "/answer.py",
         "/judge.py",
         "/writers.py",

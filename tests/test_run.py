@@ -2,22 +2,18 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.answers import Answer, Seen, answer_from, error, key_invalid
 from tests.pdfs import pdf, text_at
 from tests.server import Server
-from tests.test_cli import COMMAND, bare, fieldsift, results
+from tests.test_cli import COMMAND, fieldsift, results
 
 KEY = "canary-key-5b1e90"
 FIELDS = "number, total float"
@@ -119,99 +115,16 @@ def test_force_pays_again_and_retry_only_for_what_it_names(work: Path, server: S
     assert not (work / "out/rejected").exists()
 
 
-def test_kill_minus_nine_loses_nothing_doubles_nothing_and_buys_nothing_twice(
-    work: Path, tmp_path: Path
-) -> None:
-    """At five moments of a run; what was in flight at each kill is all that may be paid again."""
-    port_file, log = tmp_path / "port", tmp_path / "log"
-    serve = [
-        sys.executable,
-        str(Path(__file__).with_name("server.py")),
-        "--port-file",
-        str(port_file),
-        "--log",
-        str(log),
-    ]
-    for number in range(12, 60):
-        (work / f"inbox/{number:02}.txt").write_text(
-            f"Receipt No: R-{number:04}\nTotal {number}.50 EUR\n"
-        )
-    jobs, kills = 4, 5
-    with subprocess.Popen([*serve, "--latency", "0.02"]) as server:
-        try:
-            _wait_until(port_file.exists)
-            environment = os.environ | {
-                "GEMINI_API_KEY": KEY,
-                "GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{port_file.read_text()}",
-            }
-            command = [str(COMMAND), "run", "inbox", "-s", FIELDS, "-o", "out", "-j", str(jobs)]
-            for kill in range(kills):
-                wanted = (kill + 1) * 9
-                with subprocess.Popen(
-                    command,
-                    cwd=work,
-                    env=environment,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                ) as client:
-                    _wait_until(lambda wanted=wanted: len(_billed(log)) >= wanted)
-                    os.killpg(client.pid, signal.SIGKILL)
-            done = subprocess.run(
-                command, cwd=work, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
-        finally:
-            server.terminate()
-    lines = results(work / "out")
-    assert len(lines) == 60
-    assert {line["status"] for line in lines.values()} == {"valid"}
-    assert len(list((work / "out/extract").glob("*.json"))) == 60
-    assert not list((work / "out").rglob("*.tmp"))
-    again = Counter(event["fingerprint"] for event in _billed(log))
-    paid_twice = sum(count - 1 for count in again.values())
-    assert len(again) == 60
-    assert not [event for event in _billed(log) if event["violations"]]
-    print(f"{kills} kills, {jobs} in flight: {paid_twice} answers paid twice, 0 lost, 0 doubled")
-    assert paid_twice <= kills * jobs
-
-
-def _billed(log: Path) -> list[dict[str, Any]]:
-    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-    events = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [event for event in events if event["event"] == "request" and event["billed"]]
-
-
-def _wait_until(true: Any, seconds: float = 30) -> None:
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.005)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_what_is_in_flight_and_nothing_is_paid_again(
-    work: Path, server: Server, number: signal.Signals
-) -> None:
-    command = [str(COMMAND), "run", "inbox", "-s", FIELDS, "-o", "out", "-j", "3"]
-    server.hold()
-    with subprocess.Popen(
-        command, cwd=work, env=os.environ | env(server), stderr=subprocess.PIPE, text=True
-    ) as client:
-        server.wait_for(3)
-        client.send_signal(number)
-        assert client.stderr is not None
-        while "stopping" not in client.stderr.readline():
-            pass
-        server.release()
-        client.communicate(timeout=60)
-    assert client.returncode == 130
-    assert statuses(work) == {"valid": 3}
-    run(work, server)
-    assert statuses(work) == {"valid": 12}
-    assert server.paid_twice() == {}
+def dear(seen: Seen) -> Answer:
+    """The truth, for 0.0015 USD: twelve of them don't fit under the caps of the tests."""
+    answer = truth(seen)
+    assert isinstance(answer.body, dict)
+    answer.body["usageMetadata"]["candidatesTokenCount"] = 1000
+    return answer
 
 
 def test_the_cap_holds_and_a_higher_one_continues(work: Path, server: Server) -> None:
+    server.reply = dear
     run(work, server, "--limit", "1")
     one = float(str(results(work / "out")["00.txt"]["cost_usd"]))
     told = run(work, server, "--budget", "0.0150", code=3)
@@ -398,8 +311,7 @@ def test_a_price_without_a_cached_rate_still_holds_the_cap(work: Path, server: S
     )
 
     def cached(seen: Seen) -> Answer:
-        answer = truth(seen)
-        assert isinstance(answer.body, dict)
+        answer = dear(seen)
         answer.body["usageMetadata"]["cachedContentTokenCount"] = 50
         return answer
 
@@ -408,37 +320,6 @@ def test_a_price_without_a_cached_rate_still_holds_the_cap(work: Path, server: S
     money = json.loads((work / "out/run.json").read_text())["money"]
     assert money["cost_usd"] <= 0.01
     assert money["calls_of_unknown_price"] == 0
-
-
-def test_a_service_that_is_not_there_ends_the_run(work: Path) -> None:
-    gone = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9"}
-    told = fieldsift(
-        "run",
-        "inbox",
-        "-s",
-        FIELDS,
-        "-o",
-        "out",
-        "-j",
-        "1",
-        "--limit",
-        "1",
-        cwd=work,
-        env=gone,
-        code=4,
-    )
-    assert "can't be reached" in told.stderr
-
-
-def test_the_key_is_in_no_file_log_message_or_url(work: Path, server: Server) -> None:
-    server.next(error(503, f"echo {KEY}"), error(400, f"bad {KEY}"))
-    told = run(work, server, "-v", "--record", "recorded", code=1)
-    assert KEY not in told.stdout + told.stderr
-    for path in work.rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
-    assert all(KEY not in seen.path and KEY.encode() not in seen.raw for seen in server.requests)
-    assert {seen.headers["x-goog-api-key"] for seen in server.requests} == {KEY}
 
 
 def test_what_a_document_says_stands_only_between_the_marks(work: Path, server: Server) -> None:
@@ -507,27 +388,6 @@ def test_evidence_required_turns_what_is_not_found_into_an_error(
     fieldsift("run", cwd=work, env=env(server), code=1)
     line = results(work / "out")["05.txt"]
     assert (line["status"], line["reason"]) == ("invalid", "evidence_not_found")
-
-
-def test_a_full_disk_is_a_sentence_and_exit_four(work: Path) -> None:
-    limited = f"ulimit -f 60; exec {COMMAND} run inbox -s {FIELDS!r} -o out -m local"
-    for number in range(12, 200):
-        (work / f"inbox/{number:03}.txt").write_text(
-            f"Receipt No: R-{number:04}\nTotal {number}.50 EUR\n" * 20
-        )
-    done = subprocess.run(
-        ["bash", "-c", limited],
-        cwd=work,
-        env=bare(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 4, done.stderr
-    assert "Traceback" not in done.stderr
-    fieldsift("run", "inbox", "-s", FIELDS, "-o", "out", "-m", "local", cwd=work)
-    assert len(results(work / "out")) == 200
 
 
 def test_a_page_that_is_not_read_is_counted_and_told(work: Path) -> None:

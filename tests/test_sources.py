@@ -130,3 +130,44 @@ def test_names_are_reversible_and_always_valid_text(inbox: Path) -> None:
 
 def test_content_that_was_given_is_read_without_a_file() -> None:
     assert Source("stdin", content=b"hello").read() == b"hello"
+
+
+def test_a_large_folder_is_sorted_on_disk_in_the_same_order(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (inbox / f"{number * 7919 % 300}.txt").write_text("x")
+    in_memory = paths(inbox)
+    pattern = paths(f"{inbox}/*.txt")
+    monkeypatch.setattr("pipeline.sources._FEW", 10)
+    assert paths(inbox) == in_memory
+    assert paths(f"{inbox}/*.txt") == pattern
+    assert len(in_memory) == 303
+
+
+def test_a_tree_may_be_deeper_than_pythons_calls(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inbox)
+    for _ in range(1500):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("deepest.txt").write_text("x")
+    try:
+        assert paths(inbox)[-1] == "d/" * 1500 + "deepest.txt"
+    finally:  # deeper than what removes a test's folder can go
+        Path("deepest.txt").unlink()
+        for _ in range(1500):
+            os.chdir("..")
+            Path("d").rmdir()
+
+
+def test_a_socket_and_a_device_are_inputs_that_cant_be_read(inbox: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(inbox / "socket"))
+        found = {source.path: source for source in sources([inbox, "/dev/zero"])}
+        for path in ("inbox/socket", "/dev/zero"):
+            with pytest.raises(LoadError, match="not a plain file"):
+                found[path].read()

@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 
 from pipeline.errors import NotRecorded, ReplyError
 from pipeline.ledger import Replies, nearest
-from pipeline.limits import Gate, dollars
+from pipeline.limits import Gate, Sent, dollars
 from pipeline.providers import Reply, Request, Usage
 from pipeline.results import Attempt
 
@@ -52,10 +52,10 @@ class Asker:
         """
         if not gate.provider.stored:
             return _read(gate, await gate.provider.send(request), 0, stored=False)
-        key = request.key()
-        if (body := self.replies.get(key, take, since)) is not None:
+        key, canonical = request.key(), request.canonical()
+        if (body := self.replies.get(key, take, since, canonical)) is not None:
             self.stored += 1
-            self.replies.note(key, take, request.canonical(), body)
+            self.replies.note(key, take, canonical, body)
             return _read(gate, body, 0, stored=True)
         if self.offline:
             raise NotRecorded(self._what_differs(request))
@@ -80,15 +80,21 @@ class Asker:
 
     def has(self, request: Request, since: int = 0) -> bool:
         """Whether the answer is there already."""
-        return self.replies.get(request.key(), 1, since) is not None
+        return self.replies.get(request.key(), 1, since, request.canonical()) is not None
 
     async def _buy(
         self, gate: Gate, request: Request, take: int, future: "asyncio.Future[bytes]"
     ) -> tuple[Reply, Attempt]:
         sent = await gate.send(request, take, self.run)
-        await self.replies.keep(request.key(), take, self.run, request.canonical(), sent.body)
-        self.sent += 1
-        future.set_result(sent.body)
+        try:
+            await self.replies.keep(request.key(), take, self.run, request.canonical(), sent.body)
+            self.sent += 1
+            future.set_result(sent.body)
+            return await self._booked(gate, sent)
+        finally:
+            gate.landed(sent)
+
+    async def _booked(self, gate: Gate, sent: Sent) -> tuple[Reply, Attempt]:
         try:
             usage = gate.provider.read(sent.body).usage
         except ReplyError as error:  # paid, whatever it is: booked at what was reserved

@@ -83,7 +83,7 @@ async def _result(
     key = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
     asked = {"call": call.name, "arguments": dict(call.arguments)}
     async with asker.alone(key):  # an equal document may ask for the same at the same time
-        kept = asker.replies.get(key, 1, since)
+        kept = asker.replies.get(key, 1, since, asked)
         if kept is not None:
             asker.replies.note(key, 1, asked, kept)
             return json.loads(kept)

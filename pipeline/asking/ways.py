@@ -116,6 +116,26 @@ class Ways:
             raise error.after(paid) from error
         return replace(found, attempts=(*paid, *found.attempts))
 
+    async def is_answered(self, asked: Question, first: Request) -> bool:
+        """Whether the answer of a way is stored that `answer` would find; `first` is the first way's request.
+
+        Raises:
+            StateError: what is stored is damaged.
+
+        """
+        if self.asker.has(first, asked.since):
+            return True
+        ways: list[tuple[Gate, Level]] = [(g, level) for g in asked.gates for level in LEVELS]
+        for gate, level in ways[1:]:
+            if self._was_gone(gate, level, asked.stage.schema.sha256):
+                try:
+                    one = await request(asked, gate, level)
+                except DocumentError:
+                    continue
+                if self.asker.has(one, asked.since):
+                    return True
+        return False
+
     async def _found(self, asked: Question, paid: list[Attempt]) -> Answered:
         """The answer; what was paid for others is added to `paid`."""
         if stored := await self._stored(asked, paid):

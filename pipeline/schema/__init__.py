@@ -88,12 +88,10 @@ def shipped(folder: str) -> Path:
 
 
 def slug(text: str) -> str:
-    """A stage name (`[a-z][a-z0-9_-]*`) made of any text; `extract` when nothing is left."""
+    """A stage name (`[a-z][a-z0-9_-]*`, at most 60) made of any text; `extract` when nothing is left."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
-    return (
-        re.sub(r"^[^a-z]+|[^a-z0-9]+$", "", re.sub(r"[^a-z0-9_-]+", "_", spaced.lower()))
-        or "extract"
-    )
+    name = re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_-]+", "_", spaced.lower()))
+    return re.sub(r"[^a-z0-9]+$", "", name[:60]) or "extract"
 
 
 def _of_text(text: str, root: Path) -> Schema:

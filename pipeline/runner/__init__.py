@@ -5,89 +5,57 @@ running again, and a recording, the store of replies and a replay are the same t
 """
 
 import asyncio
-import itertools
 import json
 import os
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from pipeline.answer import answered, without_data
 from pipeline.asking import Asker, Question, Ways, request
-from pipeline.committing import commit
+from pipeline.committing import commit, prune
 from pipeline.config import Plan, cache_folder
 from pipeline.document import Document
 from pipeline.errors import (
     ContentRefused,
     DocumentError,
     FieldsiftError,
+    Interrupted,
     LoadError,
-    QuotaReached,
     ReplyError,
-    SetupError,
     Stopped,
-    UsageError,
 )
 from pipeline.eyes import Eyes, Seen, coverage, needs_ocr, notes, readable
 from pipeline.ledger import Ledger, Pass, Replies, Words
-from pipeline.limits import Gate, Purse, Sent, refuse_unpriced
-from pipeline.loaders import Loaders, sniff
+from pipeline.limits import Gate, Purse, Sent, Waiting, refuse_unpriced, unless
+from pipeline.loaders import Loaders
 from pipeline.providers import Provider, Shelf, Shown, open_provider
 from pipeline.results import DONE, Coverage, DocumentRef, Result, Status
+from pipeline.runner.listing import Job, Listing
+from pipeline.runner.steps import as_they_come, is_picture, reason_of, reference, unreadable
+from pipeline.runner.survey import Survey, settings_of
+from pipeline.runner.tally import (
+    GRACE,
+    JOBS,
+    JOBS_HERE,
+    PREFLIGHT,
+    RETRIES,
+    Options,
+    Tally,
+    exit_code,
+)
 from pipeline.sources import Source
 from pipeline.stages import Stage
 
-#: How many inputs of a folder are looked at for what this installation can't read, before the start.
-PREFLIGHT = 200
-#: Statuses that can be asked for again.
-RETRIES = ("failed", "invalid", "refused", "truncated", "unreadable")
-#: Seconds that a run which is told to stop gives to what is in flight.
-GRACE = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run goes, apart from what is asked: see `fieldsift run --help` for each."""
-
-    force: bool = False
-    retry: Sequence[str] = ()
-    fail_fast: bool = False
-    offline: bool = False
-    skip_unreadable: bool = False
-    allow_unpriced: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.retry, str) or set(self.retry) - set(RETRIES):
-            raise UsageError(f"retry {self.retry!r}: give statuses of {', '.join(RETRIES)}")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a run has done so far; `stopped` is why it ended early.
-
-    `fallbacks` counts the Results of endpoints that answered in place of the stage's own model.
-    """
-
-    sources: int = 0
-    unchanged: int = 0
-    pages: int = 0
-    statuses: dict[str, int] = field(default_factory=dict)
-    fallbacks: dict[str, int] = field(default_factory=dict)
-    ended: bool = False
-    superseded: int = 0
-    stopped: FieldsiftError | None = None
-    interrupted: bool = False
-    fault_log: Path | None = None
-
-    def count(self, result: Result) -> None:
-        """Count one Result."""
-        self.statuses[result.status] = self.statuses.get(result.status, 0) + 1
-        if any(finding.rule == "fallback" for finding in result.findings):
-            engine = result.engine or ""
-            self.fallbacks[engine] = self.fallbacks.get(engine, 0) + 1
+__all__ = ["GRACE", "PREFLIGHT", "RETRIES", "Options", "Runner", "Survey", "Tally", "exit_code"]
 
 
 class Runner:
@@ -130,8 +98,10 @@ class Runner:
         self.providers: dict[str, Provider] = {
             n: open_provider(e, shelf) for n, e in plan.endpoints.items()
         }
-        # Documents wait for answers, or for the disk: several at a time keep both busy.
-        self.jobs = plan.jobs or 8
+        is_here = not any(each.stored for each in self.providers.values())
+        self.jobs = plan.jobs or (JOBS_HERE if is_here else JOBS)
+        #: What was saved and lost of damaged state files before this run, in sentences.
+        self.rebuilt: tuple[str, ...] = ()
         self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
         self.eyes = Eyes(words or Words(None), self.jobs)
         self._all_blind = not any(each.reads_images for each in self.providers.values())
@@ -140,36 +110,69 @@ class Runner:
         self._ways = Ways(self.asker, shelf)
         self._run = Pass(0, 0)
         self._stop = asyncio.Event()
-        self._fatal: SetupError | None = None
+        self._fatal: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
+        self._listing: Listing | None = None
+        self._known_stages: frozenset[str] = frozenset(self._stages)
 
     # the folder ---------------------------------------------------------------------------
 
-    async def run(self, sources: Iterable[Source]) -> AsyncGenerator[Result, None]:
+    async def run(
+        self,
+        sources: Iterable[Source],
+        on_survey: Callable[[Survey], None] = lambda survey: None,
+    ) -> AsyncGenerator[Result, None]:
         """Work through the sources, a bounded number at a time; each Result when it is committed.
+
+        On an output that has results, `on_survey` hears what will be done and why before anything is sent.
 
         Raises:
             SetupError: the run can't go on: a key refused, a service that never answered, a full disk.
 
         """
-        stream = self._preflight(iter(sources))
-        await self._begin()
-        results: asyncio.Queue[Result] = asyncio.Queue(maxsize=2 * self.jobs)
-        self._workers = [asyncio.create_task(self._work(stream, results)) for _ in range(self.jobs)]
+        await self.begin()
+        job = Job(self.plan, self.ledger, self.options, self._run)
+        self._listing = listing = Listing(sources, job, self.tally, self._check_readable)
         try:
-            async with aclosing(_as_they_come(self._workers, results)) as coming:
-                async for result in coming:
+            self.tally.survey = await listing.survey()
+            if self.tally.survey:
+                on_survey(self.tally.survey)
+            async with aclosing(self._results(listing)) as results:
+                async for result in results:
                     self.tally.count(result)
+                    yield result
+            if self._fatal:
+                raise self._fatal
+            if not self._stop.is_set() and self.tally.stopped is None:
+                await self._end(listing)
+        finally:
+            await listing.aclose()
+
+    async def _results(self, listing: Listing) -> AsyncGenerator[Result, None]:
+        results: asyncio.Queue[Result] = asyncio.Queue(maxsize=2 * self.jobs)
+        self._workers = [
+            asyncio.create_task(self._work(listing, results)) for _ in range(self.jobs)
+        ]
+        try:
+            async with aclosing(as_they_come(self._workers, results)) as coming:
+                async for result in coming:
                     yield result
         finally:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
-        if self._fatal:
-            raise self._fatal
-        if not self._stop.is_set() and self.tally.stopped is None:
-            await self.ledger.end(self._run)
-            self.tally.ended = True
+
+    async def _end(self, listing: Listing) -> None:
+        """The whole input was worked on: what is left of documents that are no longer in it, and the end."""
+        survey = self.tally.survey
+        self.tally.gone = survey.gone if survey else 0
+        if self.options.prune and self.plan.output and self.tally.gone:
+            for sources in listing.gone():
+                await prune(self.ledger, self.plan.output, sources)
+                self.tally.pruned += len(sources)
+                self.tally.gone -= len(sources)
+        await self.ledger.end(self._run)
+        self.tally.ended = True
 
     async def shown(
         self, sources: Iterable[Source]
@@ -178,22 +181,22 @@ class Runner:
 
         What can't be read or asked comes as a Result, as in a run.
         """
-        await self._begin()
+        await self.begin()
         for source in sources:
             try:
                 content = await asyncio.to_thread(source.read)
                 document = await self.loaders.load(source.path, content)
             except LoadError as error:
-                yield source.path, "", _unreadable(source, error)
+                yield source.path, "", unreadable(source, error)
                 continue
             looking = asyncio.ensure_future(self.eyes.look(document, content))
             for stage in self.plan.stages:
-                asked = self._question(stage, document, looking)
+                asked = self.question(stage, document, looking)
                 try:
                     one = await request(asked, asked.gates[0])
                     shown: Shown | Result = asked.gates[0].provider.shown(one)
                 except LoadError as error:
-                    shown = _unreadable(source, error)
+                    shown = unreadable(source, error)
                 yield source.path, stage.name, shown
             await looking
 
@@ -201,6 +204,8 @@ class Runner:
         """Take up nothing new; what is in flight has GRACE seconds to be finished and committed."""
         self.tally.interrupted = True
         self._stop.set()
+        if self._listing:
+            self._listing.stop()
         asyncio.get_running_loop().call_later(
             GRACE, lambda: [worker.cancel() for worker in self._workers]
         )
@@ -212,13 +217,21 @@ class Runner:
         for provider in self.providers.values():
             await provider.aclose()
 
-    async def _begin(self) -> None:
+    async def begin(self, *, book: bool = True) -> None:
+        """Start a pass: its number, the gates, the money that is left; nothing is sent.
+
+        With `book`, answers of runs that died are booked first.
+        """
         plan, options = self.plan, self.options
         command = json.dumps(
             [self._pipeline, list(plan.inputs), options.force, sorted(options.retry)]
         )
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
         self.asker.run = self._run.id
+        if plan.output:
+            earlier = self.ledger.settings().values()
+            self._known_stages |= {name for settings in earlier for name in settings["stages"]}
+            await self.ledger.keep_settings(self._pipeline, settings_of(plan))
         purse = Purse(self.ledger, plan.budget)
         for name, endpoint in plan.endpoints.items():
             self._gates[name] = Gate(
@@ -228,7 +241,12 @@ class Runner:
                 price=plan.prices[name],
                 concurrency=self.jobs,
             )
-        await self._book_what_was_stored()
+            self._gates[name].stop = self._stop
+        for stage in plan.stages:
+            for name in (str(stage.model), *stage.fallback)[:-1]:
+                self._gates[name].patience = 0.0  # there is another endpoint to ask
+        if book:
+            await self._book_what_was_stored()
         if plan.output is None:
             # The budget is of this call: the user's cache remembers all calls there ever were.
             purse.spent = 0
@@ -256,37 +274,56 @@ class Runner:
         }
         return next((tier for tier in ("priority", "standard", "flex") if tier in asked), "")
 
-    def _preflight(self, sources: Iterator[Source]) -> Iterator[Source]:
-        """Look at the first inputs for kinds that this installation can't read, before anything starts.
+    def finished(self, source: Source) -> bool:
+        """Whether a source went through this pipeline unchanged, and what came of it still lies there."""
+        marked = self.ledger.done(
+            source.path, source.size, source.mtime_ns, self._pipeline, self._run
+        )
+        output = self.plan.output
+        return marked and (
+            output is None
+            or all((output / file).exists() for file in self.ledger.files_of(source.path))
+        )
+
+    def _check_readable(self, source: Source) -> None:
+        """Look at one of the first inputs for a kind that this installation can't read, before anything is sent.
 
         Raises:
-            SetupError: there is one, and nobody said that it may be passed over.
+            SetupError: it is one, and nobody said that it may be passed over.
 
         """
-        first = list(itertools.islice(sources, PREFLIGHT))
-        if self.eyes.missing and self._all_blind and not self.options.skip_unreadable:
-            for source in first:
-                if not self._finished(source) and _is_picture(source):
-                    raise needs_ocr(source.path)
-        return itertools.chain(first, sources)
+        blind = self.eyes.missing and self._all_blind and not self.options.skip_unreadable
+        if blind and is_picture(source):
+            raise needs_ocr(source.path)
 
-    async def _work(self, stream: Iterator[Source], results: "asyncio.Queue[Result]") -> None:
+    async def _work(self, listing: Listing, results: "asyncio.Queue[Result]") -> None:
         while not self._stop.is_set():
-            source = next(stream, None)
-            if source is None:
-                return
-            self.tally.sources += 1
-            early = self.tally.sources <= PREFLIGHT
             try:
+                if (taken := await listing.take()) is None:
+                    return
+                source, early = taken
+                self.tally.sources += 1
                 async for result in self.process(source, early=early):
                     await results.put(result)
                     if self.options.fail_fast and result.status not in DONE:
                         self._stop.set()
-            except SetupError as error:
+                self.tally.done += 1
+            except Interrupted:
+                return
+            except Exception as error:  # noqa: BLE001, `run` raises it at the end
                 # The run is over; what the other workers have in flight may be paid for and is finished.
                 self._fatal = self._fatal or error
                 self._stop.set()
-            await asyncio.sleep(0)  # a folder with nothing to do must not hold the loop
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What keeps requests back just now, the longest first; empty while they go out."""
+        told = [each for gate in self._gates.values() if (each := gate.waiting)]
+        return tuple(sorted(told, key=lambda each: -each.until))
+
+    @property
+    def retries(self) -> int:
+        """Requests that were sent again so far, because what failed could pass."""
+        return sum(gate.retries.retries for gate in self._gates.values())
 
     # one document -------------------------------------------------------------------------
 
@@ -298,29 +335,21 @@ class Runner:
                 passed over, and reading it takes an extra that is not installed.
 
         """
-        if self._finished(source):
-            self.tally.unchanged += 1
-            return
-        results = [result async for result in self._walk(source)]
+        try:
+            results = [result async for result in self._walk(source)]
+        except (Interrupted, asyncio.CancelledError):
+            self.tally.unfinished += 1
+            raise
         if early and results[0].reason == "needs_ocr" and not self.options.skip_unreadable:
             raise needs_ocr(source.path)
         mark = (source.size, source.mtime_ns, self._pipeline, self._run.id)
-        self.tally.superseded += await commit(
-            self.ledger, self.plan.output, source.path, results, mark
+        superseded = await commit(
+            self.ledger, self.plan.output, source.path, results, mark, self._known_stages
         )
+        self.tally.superseded += superseded  # only now: other documents count meanwhile
+        self.tally.note_pages(results)
         for result in results:
             yield result
-
-    def _finished(self, source: Source) -> bool:
-        """Whether a source went through this pipeline unchanged, and what came of it still lies there."""
-        marked = self.ledger.done(
-            source.path, source.size, source.mtime_ns, self._pipeline, self._run
-        )
-        output = self.plan.output
-        return marked and (
-            output is None
-            or all((output / file).exists() for file in self.ledger.files_of(source.path))
-        )
 
     async def _walk(self, source: Source) -> AsyncIterator[Result]:
         if isinstance(self.tally.stopped, Stopped):
@@ -328,9 +357,9 @@ class Runner:
             return
         try:
             content = await asyncio.to_thread(source.read)
-            document = await self.loaders.load(source.path, content)
+            document = await unless(self._stop, self.loaders.load(source.path, content))
         except LoadError as error:
-            yield _unreadable(source, error)
+            yield unreadable(source, error)
             return
         # A model that sees answers while we look for the words that prove its answer.
         looking = asyncio.ensure_future(self.eyes.look(document, content))
@@ -338,12 +367,14 @@ class Runner:
         looking.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             if self._all_blind:
-                document = readable(await looking)
+                document = readable(await unless(self._stop, looking))
             self.tally.pages += document.page_count
             for stage in self.plan.stages:
                 yield await self._stage(stage, document, looking)
-        except LoadError as error:
-            yield _unreadable(source, error)
+        except LoadError as error:  # its pages were found, and were not read
+            found = reference(document)
+            empty = unreadable(source, error)
+            yield replace(empty, document=found, coverage=Coverage(pages=document.page_count))
         finally:
             looking.cancel()
 
@@ -351,7 +382,7 @@ class Runner:
         self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
     ) -> Result:
         empty = Result(
-            document=_reference(document),
+            document=reference(document),
             stage=stage.name,
             status="failed",
             schema_sha256=stage.schema.sha256,
@@ -361,7 +392,7 @@ class Runner:
             model_class=stage.schema.model_class,
         )
         try:
-            found = await self._ways.answer(self._question(stage, document, looking))
+            found = await self._ways.answer(self.question(stage, document, looking))
             provider, reply = found.gate.provider, found.reply
             empty = replace(
                 empty,
@@ -393,7 +424,7 @@ class Runner:
         """The Result of a document that an error ended."""
         if isinstance(error, Stopped):
             self.tally.stopped = self.tally.stopped or error
-            return without_data(empty, "over_budget", _why(error), str(error))
+            return without_data(empty, "over_budget", reason_of(error), str(error))
         status: Status = "failed"
         if isinstance(error, LoadError):
             status = "unreadable"
@@ -401,9 +432,8 @@ class Runner:
             status = "refused"
         return without_data(empty, status, error.reason, str(error))
 
-    def _question(
-        self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
-    ) -> Question:
+    def question(self, stage: Stage, document: Document, looking: Awaitable[Seen]) -> Question:
+        """What a stage asks about a document; `looking` is awaited where an engine needs the words."""
         return Question(
             stage=stage,
             document=document,
@@ -434,50 +464,4 @@ class Runner:
             stage_sha256=self._stages[stage.name],
             engine=stage.model,
         )
-        return without_data(empty, "over_budget", _why(self.tally.stopped), why)
-
-
-def _why(stopped: FieldsiftError | None) -> str:
-    return "quota" if isinstance(stopped, QuotaReached) else "budget"
-
-
-def _unreadable(source: Source, error: LoadError) -> Result:
-    return without_data(
-        Result(DocumentRef(source.path), None, "unreadable"), "unreadable", error.reason, str(error)
-    )
-
-
-def _reference(document: Document) -> DocumentRef:
-    return DocumentRef(
-        document.path, document.sha256, document.media_type, document.page_count, document.parent
-    )
-
-
-def _is_picture(source: Source) -> bool:
-    try:
-        return sniff(source.head(), source.path).startswith("image/")
-    except LoadError:
-        return False
-
-
-async def _as_they_come(
-    workers: Sequence["asyncio.Task[None]"], results: "asyncio.Queue[Result]"
-) -> AsyncGenerator[Result, None]:
-    """The results, until all workers are done; raises the first error of one."""
-    waiting = set(workers)
-    while waiting or not results.empty():
-        if not results.empty():
-            yield results.get_nowait()
-            continue
-        arrival = asyncio.ensure_future(results.get())
-        try:
-            done, _ = await asyncio.wait({arrival, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not arrival.done():
-                arrival.cancel()
-        if arrival in done:
-            yield arrival.result()
-        for worker in waiting & done:
-            waiting.remove(worker)
-            if not worker.cancelled():  # cancelled ones were told to stop
-                worker.result()
+        return without_data(empty, "over_budget", reason_of(self.tally.stopped), why)

@@ -1,0 +1,259 @@
+"""The inputs of a run: listed once, compared with the ledger in bulk, and kept on disk until a worker takes them."""
+
+import asyncio
+import itertools
+import json
+import os
+import sqlite3
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO
+
+from pipeline.config import Plan
+from pipeline.errors import SetupError, StateError
+from pipeline.ledger import Ledger, Pass
+from pipeline.ledger.survey import Books, Past
+from pipeline.limits import dollars
+from pipeline.runner.survey import Change, Findings, Survey, Why, change, retried, settings_of, why
+from pipeline.runner.tally import PREFLIGHT, Options, Tally
+from pipeline.sources import Source
+
+#: Inputs that are listed and looked up at a time.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run works on, and how: what a Listing compares with the ledger."""
+
+    plan: Plan
+    ledger: Ledger
+    options: Options
+    run: Pass
+
+
+class Listing:
+    """The inputs that have to be worked on, in their order; filled by a task while workers take them.
+
+    On an output without results whatever is listed can be taken at once. On any other one the whole
+    listing is compared first: `survey` says what is to do before the first is taken.
+    """
+
+    def __init__(
+        self, sources: Iterable[Source], job: Job, tally: Tally, check: Callable[[Source], None]
+    ) -> None:
+        """`check` is called with each of the first PREFLIGHT inputs that has to be worked on, and may raise."""
+        self._sources = iter(sources)
+        self._job = job
+        self._tally = tally
+        self._check = check
+        output = job.plan.output
+        self._waiting = Backlog(output / ".fieldsift" if output else None)
+        self._compared: _Compared | None = None
+        if output and not job.ledger.is_new:
+            self._compared = _Compared(job)
+        self._more = asyncio.Event()
+        self._stopped = False
+        self._task = asyncio.create_task(self._fill())
+
+    async def survey(self) -> Survey | None:
+        """What is to do; None on an output without results. Returns when the whole input is listed."""
+        if self._compared is None:
+            return None
+        await self._task
+        whole = self._tally.listed and not self._job.options.partial
+        return await asyncio.to_thread(self._compared.survey, whole=whole)
+
+    async def take(self) -> tuple[Source, bool] | None:
+        """The next input, and whether it is among the first of the listing; None after the last one."""
+        while not self._waiting:
+            if self._task.done():
+                self._task.result()
+                return None
+            self._more.clear()
+            await self._more.wait()
+        return self._waiting.take()
+
+    def gone(self) -> Iterator[list[str]]:
+        """The inputs that have results and are not listed, some at a time; for a run that prunes."""
+        return self._compared.books.gone() if self._compared else iter(())
+
+    def stop(self) -> None:
+        """List nothing more."""
+        self._stopped = True
+
+    async def aclose(self) -> None:
+        """Let go of the files; an error of the listing that nobody heard of is dropped."""
+        self._stopped = True
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._waiting.close()
+        if self._compared:
+            self._compared.books.close()
+
+    async def _fill(self) -> None:
+        try:
+            early = True
+            while not self._stopped:
+                count, wanted = await asyncio.to_thread(self._chunk, early=early)
+                self._tally.found += count
+                self._tally.note_unchanged(count - wanted)
+                self._more.set()
+                if not count:
+                    self._tally.listed = True
+                    return
+                early = False
+        except OSError as error:
+            raise SetupError(f"listing the input: {error.strerror or error}") from error
+        except sqlite3.Error as error:
+            raise StateError(f"the ledger, or a temporary file beside it: {error}") from error
+        finally:
+            self._more.set()
+
+    def _chunk(self, *, early: bool) -> tuple[int, int]:
+        """List some inputs and keep those that have to be worked on; how many of both there were."""
+        chunk = list(itertools.islice(self._sources, PREFLIGHT if early else _CHUNK))
+        wanted = self._compared.wanted(chunk) if self._compared and chunk else chunk
+        if early:
+            for source in wanted:
+                self._check(source)
+        self._waiting.put(wanted, early=early)
+        return len(chunk), len(wanted)
+
+
+class Backlog:
+    """Sources, first in, first out: a few in memory, more in a temporary file; content that was given stays in memory.
+
+    One thread may put while another one takes.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` is where the file lies, if one is needed; None: where the system keeps such files."""
+        self._folder = folder if folder and folder.is_dir() else None
+        self._file: IO[bytes] | None = None
+        self._given: deque[Source] = deque()
+        self._ready: deque[bytes] = deque()
+        self._taken = 0
+        self._written = 0
+        self._rest = b""
+
+    def __bool__(self) -> bool:
+        return bool(self._ready) or self._taken < self._written
+
+    def put(self, sources: Iterable[Source], *, early: bool) -> None:
+        """Add sources."""
+        lines = []
+        for each in sources:
+            file = None if each.file is None else os.fspath(each.file)
+            if file is None:
+                self._given.append(each)
+            row = [each.path, each.size, each.mtime_ns, file, each.problem, early]
+            lines.append(json.dumps(row).encode())
+        if self._taken == self._written and len(self._ready) + len(lines) <= 2 * _CHUNK:
+            self._ready.extend(lines)
+        else:
+            self._write(b"".join(line + b"\n" for line in lines))
+
+    def _write(self, body: bytes) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115, close closes it
+        done = 0
+        while done < len(body):
+            done += os.pwrite(self._file.fileno(), body[done:], self._written + done)
+        self._written += done
+
+    def take(self) -> tuple[Source, bool]:
+        """The next source, and what it was put with; there must be one."""
+        while not self._ready and self._file:
+            most = min(1 << 16, self._written - self._taken)
+            body = os.pread(self._file.fileno(), most, self._taken)
+            *lines, self._rest = (self._rest + body).split(b"\n")
+            self._ready.extend(lines)
+            self._taken += len(body)
+        path, size, mtime_ns, file, problem, early = json.loads(self._ready.popleft())
+        if file is None:
+            return self._given.popleft(), early
+        told = (problem[0], problem[1]) if problem else None
+        return Source(path, file, size, mtime_ns, problem=told), early
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._file:
+            self._file.close()
+
+
+class _Compared:
+    """A listing beside the ledger: which inputs have to be worked on, and why."""
+
+    def __init__(self, job: Job) -> None:
+        self.books: Books = job.ledger.books(recall=job.options.prune)
+        self.whole = True
+        self._job = job
+        self._found = Findings()
+        self._pipeline = job.plan.sha256
+        self._settings = settings_of(job.plan)
+        self._earlier = job.ledger.settings()
+        self._changes: dict[str, Change] = {}
+
+    def wanted(self, chunk: list[Source]) -> list[Source]:
+        """Those that have to be worked on."""
+        past = self.books.of([each.path for each in chunk], retry=bool(self._job.options.retry))
+        kept = []
+        for source in chunk:
+            known = past.get(source.path)
+            reason = why(source, known, self._pipeline, self._job.run.since)
+            if reason is None and known and self._lacks(known):
+                reason = "output_missing"
+            if reason is None:
+                self._found.unchanged += 1
+            else:
+                self._count(reason, known or Past())
+                kept.append(source)
+            if known and known.lines:
+                self._found.known += 1
+            if source.problem and source.file and Path(source.file).is_dir():
+                self.whole = False  # what lies in it isn't listed
+        return kept
+
+    def _lacks(self, past: Past) -> bool:
+        output = f"{self._job.plan.output}/"
+        # A Path for each of them takes longer than asking.
+        return not all(os.path.exists(output + file) for _, _, file in past.lines if file)  # noqa: PTH110
+
+    def _count(self, reason: Why, past: Past) -> None:
+        found, stages = self._found, [stage.name for stage in self._job.plan.stages]
+        found.reasons[reason] += 1
+        if reason == "settings_changed" and past.mark:
+            before = past.mark[2]
+            if before not in self._changes:
+                self._changes[before] = change(self._earlier.get(before), self._settings)
+            found.changes[self._changes[before].told] += 1
+            found.asked.update(self._changes[before].asked)
+        elif reason == "retry":
+            found.changes[retried(past, self._job.options.retry)] += 1
+            those = {s for s, status, _ in past.lines if status in self._job.options.retry}
+            found.asked.update(stages if "" in those else those)
+        elif reason != "output_missing":
+            found.asked.update(stages)
+
+    def survey(self, *, whole: bool) -> Survey:
+        """What was found."""
+        found = self._found
+        gone = self.books.known() - found.known if whole and self.whole else None
+        return Survey(found.reasons, found.changes, found.unchanged, gone, self._cost())
+
+    def _cost(self) -> Decimal | None:
+        cost = Decimal(0)
+        for stage in self._job.plan.stages:
+            asked = self._found.asked[stage.name]
+            model = str(stage.model)
+            if not asked or self._job.plan.endpoints[model].provider == "local":
+                continue
+            mean = self._job.ledger.cost_of_an_answer(model)
+            if mean is None:
+                return None
+            cost += mean * asked
+        return Decimal(dollars(int(cost)))
