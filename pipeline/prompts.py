@@ -17,7 +17,7 @@ _ROWS_A_PAGE = 60
 _TOKENS_A_LEAF = 24
 _SMALLEST_ANSWER = 1024
 #: What a model may think at each level before it answers; thinking counts as output.
-_THOUGHTS = {None: 2048, "minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
+THOUGHTS = {None: 2048, "minimal": 512, "low": 2048, "medium": 8192, "high": 24576}
 
 
 def request(
@@ -72,7 +72,7 @@ def output_tokens(stage: Stage, document: Document) -> int:
     """An estimate, with room, of the tokens that the answer takes: schema, pages, thinking."""
     pages = max(1, document.page_count)
     leaves = _weight(stage.schema.tree, rows=_ROWS_A_PAGE * pages)
-    needed = _SMALLEST_ANSWER + leaves * _TOKENS_A_LEAF + _THOUGHTS[stage.thinking]
+    needed = _SMALLEST_ANSWER + leaves * _TOKENS_A_LEAF + THOUGHTS[stage.thinking]
     return 1 << math.ceil(math.log2(needed))  # few distinct sizes: the same question keeps its key
 
 
