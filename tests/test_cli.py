@@ -291,11 +291,12 @@ def test_a_folder_that_may_not_be_written_is_exit_four(work: Path) -> None:
     assert "file" in told.stderr
 
 
-def test_results_survive_a_run_that_keeps_its_state_elsewhere(work: Path) -> None:
+def test_results_survive_a_run_that_would_keep_its_state_elsewhere(work: Path) -> None:
     base = ("run", "inbox", "-s", "invoice", "-m", "local", "-o", "out")
     fieldsift(*base, cwd=work)
     fieldsift(*base, "--no-store", cwd=work)
-    fieldsift(*base, "--state", "elsewhere", cwd=work)
+    told = fieldsift(*base, "--state", "elsewhere", cwd=work, code=4)
+    assert "the state in elsewhere/ledger.sqlite knows nothing of" in told.stderr
     fieldsift(*base, cwd=work)
     assert len(results(work / "out")) == 2
 
@@ -447,7 +448,7 @@ def test_a_damaged_ledger_is_refused_with_a_way_out(work: Path) -> None:
     fieldsift(*base, cwd=work)
     (work / "out/.fieldsift/ledger.sqlite").write_bytes(b"damage" * 1000)
     told = fieldsift(*base, cwd=work, code=4)
-    assert "Move the folder" in told.stderr
+    assert "--rebuild" in told.stderr
 
 
 def bare() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The command `fieldsift`: thin; it builds, runs and prints. Each command is a module, loaded when it is called."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -132,6 +133,9 @@ def app() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every error becomes a sentence and an exit code; see errors.py."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C, also before a run starts
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pipeline.cli.output import Output
 from pipeline.cli.setup import asking, handle_signals, planned, tell_free_tier
 
 if TYPE_CHECKING:
+    from pipeline.document import Document
     from pipeline.results import Result
     from pipeline.sources import Source
 
@@ -31,8 +33,8 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
     One file: its data, indented. Several, or --json: one Result a line. Where one is not valid,
     its data is not printed; what is wrong with it goes to stderr, and the exit code is 1.
     """
-    from pipeline.api import Storage, exit_code
-    from pipeline.runner import Options
+    from pipeline.api import Storage
+    from pipeline.runner import Options, exit_code
 
     output = output_of(ctx)
     keyless = options["offline"] or options["show_parts"] or options["curl"]
@@ -91,15 +93,46 @@ async def _extract(
 
 
 def _tell(result: "Result", output: Output) -> None:
-    """What is wrong; of a valid result only which values were not found, or that there are none."""
+    """What is wrong; of a valid result only which values were not found, or that there are none.
+
+    With -v also what was asked and paid, and where each value stands.
+    """
     from pipeline.reporters import printable, said
 
     name = printable(result.document.path)
-    if result.status != "valid":
+    if output.verbose:
+        output.warn(f"{name}: {result.status}; {_pages_of(result)}")
+        for line in _of_attempts(result):
+            output.warn(printable(line))
+        for line in _of_evidence(result):
+            output.warn(printable(line))
+    elif result.status != "valid":
         output.warn(f"{name}: {result.status}")
     for finding in result.findings:
         if result.status != "valid" or finding.rule in {"evidence_not_found", "empty"}:
             output.warn(f"  {finding.severity}: {printable(said(finding))} ({finding.rule})")
+
+
+def _pages_of(result: "Result") -> str:
+    pages = result.coverage
+    stage = f", stage {result.stage}" if result.stage else ""
+    return f"{pages.answered} of {pages.pages} pages read{stage}"
+
+
+def _of_attempts(result: "Result") -> Iterator[str]:
+    from pipeline.cli.summary import money
+
+    for attempt in result.attempts:
+        tokens = " ".join(f"{kind} {number:,}" for kind, number in attempt.tokens.items() if number)
+        how = "stored" if attempt.stored else f"{money(attempt.cost_usd)} USD"
+        yield f"  asked {attempt.endpoint} ({attempt.why}): {f'{tokens} tokens, ' * bool(tokens)}{how}"
+
+
+def _of_evidence(result: "Result") -> Iterator[str]:
+    for each in result.evidence:
+        where = f" on page {each.page}: {each.quote!r}" if each.quote is not None else ""
+        sure = "" if each.confidence is None else f", confidence {each.confidence:.2f}"
+        yield f"  {each.pointer}: {each.status}{where}{sure}"
 
 
 def _source(name: str) -> "Source":
@@ -121,6 +154,7 @@ def _source(name: str) -> "Source":
 async def _show_parts(given: list["Source"], output: Output) -> int:
     from pipeline.errors import LoadError
     from pipeline.loaders import Loaders
+    from pipeline.writers import dump
 
     loaders = Loaders(1)
     code = 0
@@ -132,23 +166,55 @@ async def _show_parts(given: list["Source"], output: Output) -> int:
                 output.warn(f"{source.path}: unreadable: {error}")
                 code = 1
                 continue
-            output.data(
-                f"{document.path}: {document.media_type}, {document.page_count} pages, {document.size:,} bytes"
-            )
-            for part in document.parts:
-                size = (
-                    f"{len(part.text):,} characters"
-                    if part.kind == "text"
-                    else f"{len(part.data):,} bytes"
-                )
-                output.data(
-                    f"  {part.kind} {part.media_type}, pages {part.pages[0]}-{part.pages[1]}, {size}"
-                )
-            for page in document.pages:
-                told = f"{len(page.text):,} characters, {len(page.words):,} words, {len(page.fields)} form fields"
-                output.data(f"  page {page.number}: {told}")
-            for warning in document.warnings:
-                output.data(f"  warning: {warning}")
+            if output.json:
+                output.data(dump(_parts_as_json(document)))
+                continue
+            for line in _parts_in_words(document):
+                output.data(line)
     finally:
         await loaders.aclose()
     return code
+
+
+def _parts_as_json(document: "Document") -> dict[str, Any]:
+    """One line of `--show-parts --json`; sizes are characters of text and bytes of anything else."""
+    return {
+        "path": document.path,
+        "media_type": document.media_type,
+        "pages": document.page_count,
+        "bytes": document.size,
+        "parts": [
+            {
+                "kind": part.kind,
+                "media_type": part.media_type,
+                "pages": list(part.pages),
+                "size": len(part.text) if part.kind == "text" else len(part.data),
+            }
+            for part in document.parts
+        ],
+        "page_texts": [
+            {
+                "page": page.number,
+                "characters": len(page.text),
+                "words": len(page.words),
+                "form_fields": len(page.fields),
+            }
+            for page in document.pages
+        ],
+        "warnings": list(document.warnings),
+    }
+
+
+def _parts_in_words(document: "Document") -> Iterator[str]:
+    told = f"{document.media_type}, {document.page_count} pages, {document.size:,} bytes"
+    yield f"{document.path}: {told}"
+    for part in document.parts:
+        size = (
+            f"{len(part.text):,} characters" if part.kind == "text" else f"{len(part.data):,} bytes"
+        )
+        yield f"  {part.kind} {part.media_type}, pages {part.pages[0]}-{part.pages[1]}, {size}"
+    for page in document.pages:
+        told = f"{len(page.text):,} characters, {len(page.words):,} words, {len(page.fields)} form fields"
+        yield f"  page {page.number}: {told}"
+    for warning in document.warnings:
+        yield f"  warning: {warning}"

@@ -38,8 +38,11 @@ def command(ctx: click.Context, folder: Path) -> int:
     for name, content in wanted.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    output.say(f"made {len(wanted)} files in {folder}")
     go = "" if folder == Path() else f"cd {folder} && "
+    if output.json:
+        made = {"folder": str(folder), "files": [path.as_posix() for path in wanted]}
+        output.data(json.dumps(made | {"next": f"{go}fieldsift run"}))
+    output.say(f"made {len(wanted)} files in {folder}")
     output.say(f"next: {go}fieldsift run")
     if not shutil.which("fieldsift"):
         output.say("(the command fieldsift is not on your PATH: python -m pipeline does the same)")

@@ -1,6 +1,7 @@
 """`fieldsift run`: the folder job."""
 
 import asyncio
+import os
 import time
 from contextlib import aclosing
 from pathlib import Path
@@ -8,26 +9,53 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import EPILOG, common, option, output_of
+from pipeline.cli import EPILOG, common, option, output_of, survey
 from pipeline.cli.curl import show
+from pipeline.cli.display import shown
+from pipeline.cli.estimate import dry_run
+from pipeline.cli.events import Events, dollars
 from pipeline.cli.output import Output
+from pipeline.cli.progress import EVERY, Watch, watched
 from pipeline.cli.setup import asking, handle_signals, planned, tell_free_tier
-from pipeline.cli.summary import Seen, as_json, money, tell
+from pipeline.cli.summary import Ending, Seen, as_json, earlier, tell
 
 if TYPE_CHECKING:
-    from pipeline.api import Choice, Run, Storage
+    from pipeline.api import Choice, Storage
     from pipeline.config import Plan
     from pipeline.results import Result
-    from pipeline.runner import Options, Runner
+    from pipeline.runner import Options, Survey
 
 
-@click.command("run", epilog=EPILOG)
+class _Run(click.Command):
+    """`--dry-run` (`-n` too) takes its value after `=` alone: what follows a blank is an input."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        bare = {"-n", "--dry-run"}
+        given = ["--dry-run=offline" if each in bare else each for each in args[:end]]
+        given = [f"--dry-run{each[2:]}" if each.startswith("-n=") else each for each in given]
+        return super().parse_args(ctx, given + args[end:])
+
+
+@click.command("run", cls=_Run, epilog=EPILOG)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...", type=str)
 @option(
     "-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Where the results go."
 )
+@option(
+    "-n",
+    "--dry-run",
+    type=click.Choice(["offline", "count"]),
+    metavar="[=count]",
+    help="Send nothing: tell what the run would ask and cost (see above). --dry-run=count has the service count the tokens, free of charge.",
+)
 @asking
-@option("-j", "--jobs", type=click.IntRange(1, 1000), help="Documents worked on at the same time.")
+@option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    help="Documents worked on at the same time; else 32, and 8 with -m local.",
+)
 @option("--limit", type=click.IntRange(1), help="Only the first N documents.")
 @option("--sample", type=click.IntRange(1), help="Only N documents, drawn by --seed.")
 @option(
@@ -43,11 +71,21 @@ if TYPE_CHECKING:
     help="Do these again: failed, invalid, refused, truncated, unreadable.",
 )
 @option("--force", is_flag=True, help="Do everything again, and pay for it again.")
+@option(
+    "--prune",
+    is_flag=True,
+    help="Remove the results of documents that this command's inputs no longer hold.",
+)
 @option("-x", "--fail-fast", is_flag=True, help="Stop at the first document that is not valid.")
 @option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     help="Ledger and answers here, in place of DIR/.fieldsift.",
+)
+@option(
+    "--rebuild",
+    is_flag=True,
+    help="Damaged state: save all that is sound, say what is lost, and go on.",
 )
 @common
 @click.pass_context
@@ -56,13 +94,25 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
     INPUT is a folder, a file, or a quoted pattern. The same command again continues: finished
     documents that did not change are not opened, and nothing that was answered is paid twice.
+
+    --dry-run reads the documents, sends nothing, writes nothing, and needs no key. It tells, by stage and
+    model, requests, pages, tokens, and a low, an expected and a high cost; what is finished or stored
+    costs nothing. A budget of the high cost suffices, as that is what the run sets aside (tries that are
+    sent again apart). The tokens of text are estimated from its characters: the mean error on real
+    documents is 6 %, and 9 of 10 are within 16 %; pages and pictures count by the service's table; how long
+    an answer will be is a guess, 37 % wrong on average. --sample 200 estimates a large folder from 200 documents.
     """
+    output = output_of(ctx)
+    events = Events(output)
+    with events.errors():
+        return _command(ctx, options, output, events)
+
+
+def _command(ctx: click.Context, options: dict[str, Any], output: Output, events: Events) -> int:
     from pipeline.api import Choice, Storage, inputs_of
     from pipeline.config import need_output
     from pipeline.runner import Options
-    from pipeline.writers import dump
 
-    output = output_of(ctx)
     retry = tuple(filter(None, (options["retry"] or "").split(",")))
     how = Options(
         force=options["force"],
@@ -71,82 +121,126 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         offline=options["offline"] or bool(options["replay"]),
         skip_unreadable=options["skip_unreadable"],
         allow_unpriced=options["allow_unpriced"],
+        prune=options["prune"],
+        partial=bool(options["limit"] or options["sample"]),
     )
     names = (
         "inputs", "output", "schema", "model", "prompt", "budget", "jobs", "min_confidence",
     )  # fmt: skip
     decided = planned(
         ctx,
-        keyless=options["offline"] or options["curl"],
+        keyless=options["offline"] or options["curl"] or options["dry_run"] == "offline",
         replaying=bool(options["replay"]),
         **{name: options[name] for name in names},
     )
-    where = Storage(options["state"], options["no_store"], options["record"], options["replay"])
+    where = Storage(
+        options["state"],
+        options["no_store"],
+        options["record"],
+        options["replay"],
+        rebuild=options["rebuild"],
+    )
     choice = Choice(options["limit"], options["sample"], options["seed"])
     if options["curl"]:
         return asyncio.run(show(decided, how, inputs_of(decided, choice, where), output))
+    if options["dry_run"]:
+        return dry_run(decided, how, where, choice, options["dry_run"], output)
     need_output(decided)
     if not how.offline:
         tell_free_tier(decided, output)
-    started = time.monotonic()
-    run, runner, seen = asyncio.run(_run(decided, how, where, choice, output))
-    if output.json:
-        output.data(dump(as_json(run, runner)))
-    tell(run, runner, seen, output, time.monotonic() - started)
-    return run.exit_code
+    ending = asyncio.run(_run(decided, how, where, choice, output, events))
+    events.write("end", **as_json(ending))
+    tell(ending, output)
+    return ending.run.exit_code
 
 
 async def _run(
-    decided: "Plan", how: "Options", where: "Storage", choice: "Choice", output: Output
-) -> tuple["Run", "Runner", Seen]:
+    decided: "Plan",
+    how: "Options",
+    where: "Storage",
+    choice: "Choice",
+    output: Output,
+    events: Events,
+) -> Ending:
     from pipeline.api import inputs_of, open_runner, summarised
+    from pipeline.config import need_output
+    from pipeline.errors import FieldsiftError
+    from pipeline.runner import exit_code
 
     seen = Seen()
-    total = None
-    if output.terminal and not output.quiet:
-        total = sum(1 for _ in inputs_of(decided, choice, where))
+    started = time.monotonic()
     sources = inputs_of(decided, choice, where)
-    async with open_runner(decided, how, where) as runner, aclosing(runner.run(sources)) as results:
-        _start_line(decided, total, output)
+    async with open_runner(decided, how, where) as runner:
+        spent = earlier(runner.ledger)
+
+        def say(found: "Survey") -> None:
+            events.write("plan", **survey.facts(found))
+            survey.tell(found, spent, output)
+
+        _start(decided, output, events)
+        for sentence in runner.rebuilt:
+            output.warn(sentence, style="yellow")
+        if where.rebuild and not runner.rebuilt:
+            output.say("ledger and answers are sound: nothing was rebuilt")
         handle_signals(runner, output)
-        with output.counting(total) as progress:
-            async for result in results:
-                seen.take(result)
-                if (line := _line(result, verbose=bool(output.verbose))) is not None:
-                    progress.note(line)
-                progress.advance(runner.tally.statuses, money(seen.cost))
-        return summarised(decided, runner), runner, seen
+        watch = Watch(runner, seen, spent)
+        try:
+            with shown(output) as display:
+                async with (
+                    watched(watch, (display, events), EVERY),
+                    aclosing(runner.run(sources, say)) as results,
+                ):
+                    async for result in results:
+                        seen.take(result)
+                        await events.document(result)
+                        _tell(result, output)
+        except FieldsiftError as error:
+            # A signal or a fault of our own may come before it.
+            error.exit_code = exit_code({}, runner.tally, error)
+            raise
+        run = summarised(decided, runner)
+    state = where.state or need_output(decided) / ".fieldsift"
+    return Ending(run, runner, seen, time.monotonic() - started, state, watch.waited)
 
 
-def _line(result: "Result", *, verbose: bool) -> str | None:
-    """What is said of one document: nothing if all is well, or if the run merely stopped before it."""
+def _tell(result: "Result", output: Output) -> None:
+    """Say what is wrong with one document; nothing if all is well, or if the run merely stopped before it."""
     from pipeline.reporters import printable, said
     from pipeline.results import CONTINUES, DONE
 
     name = f"{result.document.path}: {result.status}"
     if result.status in DONE or result.status in CONTINUES:
-        return printable(name) if verbose else None
+        if output.verbose:
+            output.warn(printable(name))
+        return
     told = "; ".join(said(f) for f in result.findings if f.severity == "error")
-    return printable(f"{name}: {told[:400]}")
+    output.warn(printable(f"{name}: {told[:400]}"), style="yellow")
 
 
-def _start_line(decided: "Plan", total: int | None, output: Output) -> None:
+def _start(decided: "Plan", output: Output, events: Events) -> None:
     for note in decided.notes:
         output.say(note)
     inputs = ", ".join(decided.inputs)
+    events.write(
+        "start",
+        version=1,
+        inputs=list(decided.inputs),
+        output=str(decided.output),
+        engine=decided.engine,
+        config=str(decided.file) if decided.file else None,
+        stages=[stage.name for stage in decided.stages],
+        budget_usd=dollars(decided.budget),
+        process=os.getpid(),
+    )
     if output.terminal:
         file = f" · {decided.file}" if decided.file else ""
-        output.say(
-            f"{inputs} → {decided.output} · {total} documents · {decided.engine}{file}",
-            style="bold",
-        )
+        output.say(f"{inputs} → {decided.output} · {decided.engine}{file}", style="bold")
     else:
-        budget = None if decided.budget is None else str(decided.budget)
         output.facts(
             "run start",
             inputs=inputs,
             output=decided.output,
             engine=decided.engine,
             config=decided.file,
-            budget_usd=budget,
+            budget_usd=decided.budget,
         )

@@ -135,8 +135,7 @@ def handle_signals(runner: "Runner", output: Output) -> None:
     def stop() -> None:
         if runner.tally.interrupted:
             if output.terminal:
-                sys.stderr.write("\x1b[?25h")  # the progress display had hidden the cursor
-                sys.stderr.flush()
+                os.write(2, b"\x1b[?25h")  # the progress display had hidden the cursor
             os._exit(130)
         runner.stop()
         output.warn("stopping: what is in flight is finished and kept (Ctrl-C again to quit now)")

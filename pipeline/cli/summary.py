@@ -1,24 +1,36 @@
 """The last lines of a run: what came out, what is wrong, what to type next."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cli.advice import Facts, what_next
 from pipeline.cli.output import Output
 
 if TYPE_CHECKING:
     from pipeline.api import Run
-    from pipeline.results import Result
+    from pipeline.ledger import Ledger
+    from pipeline.results import Attempt, Result
     from pipeline.runner import Runner
+
+#: Seconds of pauses from which on the summary names them.
+MUCH = 5.0
 
 
 class Seen:
-    """What the summary says about values and findings; its size is that of the schema, not of the folder."""
+    """What the summary says about values, findings and tokens; its size is that of the schema, not of the folder.
+
+    `paid` are the dollars of the answers that were bought in this run (None: one has no known price).
+    """
 
     def __init__(self) -> None:
         self.evidence: Counter[str] = Counter()
         self.findings: Counter[tuple[str, str]] = Counter()
-        self.cost: Decimal | None = Decimal(0)
+        self.paid: Decimal | None = Decimal(0)
+        self.tokens = 0
 
     def take(self, result: "Result") -> None:
         """Count one Result."""
@@ -29,35 +41,106 @@ class Seen:
                 pointer = "/".join("*" if token.isdigit() else token for token in tokens)
                 where = f"{result.stage or 'file'}: {result.status}"
                 self.findings[where, f"{finding.rule} {pointer}".strip()] += 1
-        cost = result.cost_usd
-        self.cost = None if cost is None or self.cost is None else self.cost + cost
+        for attempt in result.attempts:
+            if not attempt.stored:
+                self.tokens += tokens_of(attempt)
+                cost = attempt.cost_usd
+                self.paid = None if cost is None or self.paid is None else self.paid + cost
 
 
-def as_json(run: "Run", runner: "Runner") -> dict[str, object]:
-    """The summary for `--json`."""
+def tokens_of(attempt: "Attempt") -> int:
+    """The tokens that an answer took; those of the other kinds are part of these."""
+    return sum(attempt.tokens.get(kind, 0) for kind in ("input", "output", "thoughts", "tool"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A run that is over, with what was seen of it; `waited` are the seconds of pauses by endpoint."""
+
+    run: "Run"
+    runner: "Runner"
+    seen: Seen
+    seconds: float
+    state: Path
+    waited: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def next(self) -> str:
+        """What to type next."""
+        from pipeline.ledger.view import View, view
+        from pipeline.results import DONE
+
+        run, tally = self.run, self.runner.tally
+        # Where all is well there is nothing to look for in a ledger that may be large.
+        looked = view(self.state) if run.counts.keys() - DONE else View()
+        return what_next(
+            Facts(
+                output=str(run.output),
+                counts=run.counts,
+                reasons=looked.reasons,
+                messages=[str(tally.stopped)] if tally.stopped else looked.messages,
+                ended=tally.ended,
+                cut=tally.interrupted,
+                engine=run.engine,
+                fault=str(tally.fault_log or ""),
+            )
+        )
+
+    @property
+    def pauses(self) -> dict[str, float]:
+        """The seconds of pauses by endpoint, where they were many."""
+        return {name: seconds for name, seconds in self.waited.items() if seconds >= MUCH}
+
+
+def earlier(ledger: "Ledger") -> Decimal | None:
+    """The dollars that are booked or reserved for an output already; None where a price is unknown."""
+    from pipeline.limits import dollars
+
+    return None if ledger.calls()[1] else Decimal(dollars(ledger.spent()))
+
+
+def as_json(ending: Ending) -> dict[str, object]:
+    """The summary for `--json`: the keys of the event `end`."""
+    run, tally, asker = ending.run, ending.runner.tally, ending.runner.asker
     return {
         "output": str(run.output),
         "counts": dict(run.counts),
-        "this_run": runner.tally.statuses,
-        "fallbacks": runner.tally.fallbacks,
+        "this_run": tally.statuses,
+        "fallbacks": tally.fallbacks,
+        "documents": tally.sources,
         "unchanged": run.unchanged,
+        "pages_found": tally.pages_found,
+        "pages_read": tally.pages_read,
+        "gone": tally.gone,
+        "pruned": tally.pruned,
+        "unfinished": tally.unfinished,
+        "tokens": ending.seen.tokens,
+        "sent": asker.sent,
+        "stored": asker.stored,
+        "retries": ending.runner.retries,
+        "paid_usd": None if ending.seen.paid is None else float(ending.seen.paid),
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "engine": run.engine,
+        "seconds": round(ending.seconds, 1),
+        "waited": {name: round(seconds, 1) for name, seconds in ending.waited.items()},
+        "stopped": str(tally.stopped) if tally.stopped else None,
+        "next": ending.next,
         "exit_code": run.exit_code,
     }
 
 
-def tell(run: "Run", runner: "Runner", seen: Seen, output: Output, seconds: float) -> None:
+def tell(ending: Ending, output: Output) -> None:
     """Print it: for a person on a terminal, as `key=value` lines elsewhere; the engine in the very last line."""
-    if runner.tally.stopped:
-        output.warn(f"stopped: {runner.tally.stopped}")
-    if runner.tally.fault_log:
-        output.warn(f"a fault of fieldsift itself; what happened is in {runner.tally.fault_log}")
-    if output.terminal:
-        for line in _for_a_person(run, runner, seen, seconds):
-            output.say(line)
-    else:
-        _for_a_log(run, runner, seen, output, seconds)
+    tally = ending.runner.tally
+    if tally.stopped:
+        output.warn(f"stopped: {tally.stopped}")
+    if tally.fault_log:
+        output.warn(f"a fault of fieldsift itself; what happened is in {tally.fault_log}")
+    if not output.terminal:
+        _for_a_log(ending, output)
+        return
+    for line in _for_a_person(ending):
+        output.say(line)
 
 
 def money(amount: Decimal | None) -> str:
@@ -65,63 +148,95 @@ def money(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"{amount:.4f}"
 
 
-def _for_a_log(run: "Run", runner: "Runner", seen: Seen, output: Output, seconds: float) -> None:
-    tally, asker = runner.tally, runner.asker
+def _for_a_log(ending: Ending, output: Output) -> None:
+    run, seen = ending.run, ending.seen
+    tally, asker = ending.runner.tally, ending.runner.asker
     if seen.evidence:
         output.facts("run values", **dict(seen.evidence.most_common()))
     for (where, told), number in seen.findings.most_common(5):
         output.facts("run finding", count=number, where=where, rule=told)
     for engine, number in tally.fallbacks.items():
         output.facts("run fallback", engine=engine, count=number)
-    output.facts("run next", command=what_next(run, runner))
+    for endpoint, seconds in ending.pauses.items():
+        output.facts("run waited", endpoint=endpoint, seconds=round(seconds))
+    output.facts("run next", command=ending.next)
     output.facts(
-        "run end", **run.counts, documents=tally.sources, pages=tally.pages, unchanged=run.unchanged,
-        sent=asker.sent, stored=asker.stored, superseded=tally.superseded or None, cost_usd=money(run.cost_usd), seconds=f"{seconds:.1f}",
-        exit=run.exit_code, engine=run.engine,
-    )  # fmt: skip
+        "run end",
+        **run.counts,
+        documents=tally.sources,
+        pages=tally.pages_found,
+        pages_read=tally.pages_read,
+        unchanged=run.unchanged,
+        sent=asker.sent,
+        stored=asker.stored,
+        retries=ending.runner.retries or None,
+        tokens=seen.tokens,
+        superseded=tally.superseded or None,
+        unfinished=tally.unfinished or None,
+        gone=tally.gone or None,
+        pruned=tally.pruned or None,
+        paid_usd=money(seen.paid),
+        cost_usd=money(run.cost_usd),
+        seconds=f"{ending.seconds:.1f}",
+        exit=run.exit_code,
+        engine=run.engine,
+    )
 
 
-def _for_a_person(run: "Run", runner: "Runner", seen: Seen, seconds: float) -> list[str]:
-    tally, asker = runner.tally, runner.asker
+def _for_a_person(ending: Ending) -> list[str]:
+    run, tally = ending.run, ending.runner.tally
     counts = "  ".join(f"{status} {number}" for status, number in run.counts.items()) or "nothing"
-    read = f"{tally.sources} documents, {tally.pages} pages, {run.unchanged} unchanged"
-    lines = ["", f"  {counts}   ({read}, {seconds:.1f} s)"]
-    found = [(status, n) for status, n in seen.evidence.most_common() if status != "absent"]
-    if found:
-        parts = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in found)
-        lines.append(
-            f"  {sum(n for _, n in found)} values: {parts}; {seen.evidence['absent']} null"
-        )
-    elif seen.evidence:
-        lines.append(f"  no values: all {seen.evidence['absent']} fields are null")
+    read = f"{tally.sources} documents, {tally.pages_found} pages, {run.unchanged} unchanged"
+    lines = ["", f"  {counts}   ({read}, {ending.seconds:.1f} s)"]
+    if tally.pages_unread:
+        lines.append(f"  {tally.pages_unread} pages were not read: their Results say why")
+    lines += _values(ending.seen.evidence)
+    if tally.unfinished:
+        lines.append(f"  {tally.unfinished} documents were under way and are left to the next run")
     if tally.superseded:
         lines.append(
             f"  {tally.superseded} results of other stages, of an earlier run, were superseded"
         )
-    lines += [f"  {n} × {where}: {told}" for (where, told), n in seen.findings.most_common(5)]
+    lines += _gone(tally.gone, tally.pruned)
+    lines += [
+        f"  {n} × {where}: {told}" for (where, told), n in ending.seen.findings.most_common(5)
+    ]
     lines += [
         f"  {number} × answered by {engine}, in place of a model that was down"
         for engine, number in tally.fallbacks.items()
     ]
+    lines += _bought(ending)
+    return [*lines, f"  next: {ending.next}", f"  engine: {run.engine}"]
+
+
+def _gone(gone: int | None, pruned: int) -> list[str]:
+    if pruned:
+        return [f"  the results of {pruned} documents that are no longer in the input were removed"]
+    if gone:
+        return [
+            f"  results of {gone} documents that are no longer in the input are counted too; --prune removes them"
+        ]
+    return []
+
+
+def _values(evidence: Counter[str]) -> list[str]:
+    found = [(status, n) for status, n in evidence.most_common() if status != "absent"]
+    if found:
+        parts = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in found)
+        return [f"  {sum(n for _, n in found)} values: {parts}; {evidence['absent']} null"]
+    return [f"  no values: all {evidence['absent']} fields are null"] if evidence else []
+
+
+def _bought(ending: Ending) -> list[str]:
+    from pipeline.cli.progress import clock
+
+    asker, seen = ending.runner.asker, ending.seen
+    lines = [
+        f"  waited {clock(seconds)} in all for {name}" for name, seconds in ending.pauses.items()
+    ]
     if asker.sent or asker.stored:
-        bought = f"{asker.sent} answers bought, {asker.stored} stored ones used"
-        lines.append(f"  {bought}; {money(run.cost_usd)} USD so far")
-    return [*lines, f"  next: {what_next(run, runner)}", f"  engine: {run.engine}"]
-
-
-def what_next(run: "Run", runner: "Runner") -> str:
-    """What to type next, in words or as a command."""
-    from pipeline.errors import BudgetReached
-    from pipeline.runner import RETRIES
-
-    if isinstance(runner.tally.stopped, BudgetReached):
-        return "the same command with a higher --budget continues"
-    if run.exit_code in {3, 130} or not runner.tally.ended:
-        return "the same command continues"
-    wrong = [status for status in RETRIES if run.counts.get(status)]
-    if not wrong:
-        return f"fieldsift validate {run.output}"
-    look = f"look into {run.output / 'results.jsonl'}"
-    # What can't be read stays so, and the local engine says the same again.
-    redo = [status for status in wrong if status != "unreadable" and run.engine != "local"]
-    return f"{look}, then the same command with --retry {','.join(redo)}" if redo else look
+        bought = f"{asker.sent} answers bought ({seen.tokens:,} tokens, {money(seen.paid)} USD)"
+        again = f", {ending.runner.retries} retries" if ending.runner.retries else ""
+        whole = f"{money(ending.run.cost_usd)} USD so far"
+        lines.append(f"  {bought}, {asker.stored} stored ones used{again}; {whole}")
+    return lines
