@@ -20,12 +20,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
 
 from pipeline import limits
 from pipeline.cli import _run
 from pipeline.document import Document
+from pipeline.limits import gate
 from pipeline.loaders import Loaders
 from pipeline.providers import http
 from tests import chat_body
@@ -98,7 +100,7 @@ def play(behaviour: Behaviour, folder: Path) -> Seen:
     _document()
     chat_body.strict({})  # loads its types now, not while the first request waits
     with Server() as server, _faked(folder, behaviour.address or server.url, sleep, hangs=hangs):
-        server.next(*behaviour.answers, *list(behaviour.answers[-1:]) * 20)
+        server.next(*behaviour.answers, *list(behaviour.answers[-1:]) * 40)
         model = behaviour.model or MODELS[behaviour.wire]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = _run(["extract", "bill.txt", "-m", model, "--json", "--no-store"])
@@ -139,6 +141,16 @@ def play_all() -> dict[Behaviour, Seen]:
         return {each: play(each, Path(name)) for each in BEHAVIOURS}
 
 
+class _Still(random.Random):
+    """Dice that always show the least."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+    def random(self) -> float:
+        return 0.0
+
+
 @contextlib.contextmanager
 def _faked(folder: Path, address: str, sleep: Any, *, hangs: bool) -> Iterator[None]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("FIELDSIFT_")}
@@ -155,7 +167,7 @@ def _faked(folder: Path, address: str, sleep: Any, *, hangs: bool) -> Iterator[N
         enter(contextlib.chdir(folder))
         enter(patch.dict(os.environ, environment, clear=True))
         enter(patch.dict(limits.Gate.__init__.__kwdefaults__, {"sleep": sleep}))
-        enter(patch.object(random, "uniform", lambda low, high: low))
+        enter(patch.object(gate, "random", SimpleNamespace(Random=_Still)))
         enter(patch.object(http.Timeouts.__init__, "__defaults__", quick))
         enter(patch.object(http, "LARGEST_ANSWER", 2**20))
         enter(patch.object(Loaders, "load", _load))

@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if _is_worker(config):
+        return  # the folder is that of the session, which this process was started with
     folder = tempfile.TemporaryDirectory(prefix="books-")
     config.add_cleanup(folder.cleanup)
     os.environ[books.FOLDER] = folder.name
@@ -28,9 +30,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A request that no test meant to be wrong fails the session, wherever its server ran."""
+    if _is_worker(session.config):
+        books.hand_over()
+        return
     books.collect(Path(os.environ[books.FOLDER]))
     if books.SESSION.violations and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that share the tests of a session."""
+    return hasattr(config, "workerinput")
 
 
 def pytest_terminal_summary(

@@ -122,7 +122,9 @@ def send(name: str, *parts: Part, turns: bool = False, **asked: Any) -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "places"), PLACES, ids=lambda v: v if isinstance(v, str) else "+".join(v)
+    ("name", "asked", "places"),
+    PLACES,
+    ids=lambda v: v if isinstance(v, str) else "+".join(sorted(v)),
 )
 def test_each_setting_stands_in_its_place_and_nowhere_unasked(
     name: str, asked: dict[str, Any], places: set[str]

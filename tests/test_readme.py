@@ -75,7 +75,7 @@ def test_the_lines_of_the_command_work(tmp_path: Path) -> None:
     lines = [
         line.split("#")[0].removeprefix("$ ").strip() for line in blocks("console")[0].splitlines()
     ]
-    assert len(lines) == 10
+    assert len(lines) == 11
     for line in lines:
         cwd = tmp_path
         for step in line.split("&&"):
