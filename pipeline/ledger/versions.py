@@ -85,7 +85,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The version of a file; 0 for an empty one, and for those of fieldsift before 0.5."""
+    """The version of a file; 0 for an empty one, and for one of a release that did not count them yet."""
     return int(connection.execute("pragma user_version").fetchone()[0])
 
 
