@@ -397,6 +397,8 @@ def main() -> None:
             ended.wait()
     finally:
         books.hand_over()
+        if log:
+            log.close()
 
 
 if __name__ == "__main__":
