@@ -1,4 +1,4 @@
-"""What goes in: Word, FormField, Page, Part and Document, as the loaders make them.
+"""What goes in: Word, FormField, Page, Part and Document, as the loaders make them, and Window.
 
 A page's `text` is the one text that everything else counts in: `start` and `end`
 of words, form fields and evidence are code points of it. Boxes are
@@ -45,14 +45,15 @@ class FormField:
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Page:
     """One page: `number` counts from 1; `width` and `height` are points (0 where a page has no size).
 
     Where the words were recognised on its picture (OCR), `reader` is the tool with its version, and
     `turn` says by how many degrees the page has to be turned clockwise for its lines to run level,
     from left to right (-180 < turn <= 180). Boxes are of the page as it is, not as it should be.
-    `scanned` says that a picture covers the page and its text is no more than a stamp on it.
+    `scanned` says that a picture covers the page and its text is no more than a stamp on it, `pictured`
+    which share (0..1) of a PDF page lies under pictures and drawings, whose content its text does not hold.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Page:
     reader: str = ""
     turn: float = 0.0
     scanned: bool = False
+    pictured: float = 0.0
 
     @property
     def is_blind(self) -> bool:
@@ -115,3 +117,20 @@ class Document:
     def has_text(self) -> bool:
         """Whether at least one page can be read as text."""
         return any(page.has_text for page in self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Pages that go into one request, by their numbers, ascending.
+
+    `pages` are those it answers for; `context` are neighbours that are shown beside them, for what
+    begins before or ends behind. A page is in one of the two.
+    """
+
+    pages: tuple[int, ...]
+    context: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """All pages that are sent, in the document's order."""
+        return tuple(sorted((*self.pages, *self.context)))

@@ -77,3 +77,9 @@ def widget(kind: str, rectangle: str, entries: str) -> bytes:
     return f"/Type /Annot /Subtype /Widget /FT /{kind} /F 4 /Rect [{rectangle}] {entries}".encode(
         "latin-1"
     )
+
+
+def picture_at(x: float, y: float, width: float, height: float) -> bytes:
+    """The operators that show a grey picture of one dot, in points from the bottom left."""
+    shown = b"BI /W 1 /H 1 /CS /G /BPC 8 ID \x80 EI"
+    return b"q %g 0 0 %g %g %g cm %s Q\n" % (width, height, x, y, shown)

@@ -2,7 +2,8 @@
 
 `sniff` tells a file's kind, `LOADERS` which module reads it, `Loaders` reads and draws. The
 modules `pdf`, `image` and `text` each have `load(content, media_type) -> Reading`, `picture(content,
-page, dpi, side) -> PIL image` and `prepare()`, and are imported by the child alone.
+page, dpi, side) -> PIL image` and `prepare()`, `pdf` also `cut(content, pages) -> bytes`; they are imported
+by the child alone.
 """
 
 from typing import TYPE_CHECKING

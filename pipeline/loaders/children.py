@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,23 @@ class Loaders:
         file = wire.File("", sniff(content), content)
         asked = {"do": "draw", "page": page, "dpi": dpi, "side": _SIDE, "small": small}
         return await self._run(asked, file, _picture)
+
+    async def cut(self, content: bytes, pages: Sequence[int]) -> bytes:
+        """Some pages of a PDF as a PDF of their own; the same bytes every time.
+
+        Args:
+            content: the bytes of a PDF; better its part's, which are repaired if need be.
+            pages: their numbers, from 1, in the order in which they are to stand.
+
+        Raises:
+            LoadError: they can't be taken out of it; `unsupported` for other kinds.
+            SetupError: no child process can be started.
+
+        """
+        file = wire.File("", sniff(content), content)
+        if content and file.media_type != "application/pdf":
+            raise LoadError("unsupported", "only a PDF has pages that can be cut out of it")
+        return await self._run({"do": "cut", "pages": list(pages)}, file, _pdf)
 
     async def recognise(self, content: bytes, page: int) -> Page:
         """The words on the picture of one page, read by the OCR of the extra `local`.
@@ -301,6 +318,12 @@ def _second_look(error: LoadError, doubtful: bool) -> LoadError:
 def _picture(_: object, tail: bytes) -> bytes:
     if sniff(tail) not in {"image/png", "image/jpeg"}:
         raise wire.Garbage("a picture that is no PNG and no JPEG")
+    return tail
+
+
+def _pdf(_: object, tail: bytes) -> bytes:
+    if sniff(tail) != "application/pdf":
+        raise wire.Garbage("pages that are no PDF")
     return tail
 
 

@@ -1,11 +1,17 @@
-"""The loader for text: any encoding, line ends made line feeds, form feeds begin pages."""
+"""The loader for text: any encoding, line ends made line feeds; pages are what lies between form feeds, long ones cut."""
 
-from typing import Never
+from collections.abc import Iterator
+from typing import Final, Never
 
 from pipeline.document import Part
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
 from pipeline.loaders.encodings import decode
+
+#: Characters of a page at the most: some three pages of print, so that places are named and long texts
+#: can be asked about page by page. A longer text is cut behind a paragraph, a line or a word, whichever
+#: lies in the second half of that; the pages together are the text.
+PAGE: Final = 8_000
 
 
 def prepare() -> None:
@@ -14,7 +20,7 @@ def prepare() -> None:
 
 
 def load(content: bytes, media_type: str) -> wire.Reading:
-    """Read a text; one part and one page for each piece between form feeds.
+    """Read a text; one part and one page for each piece between form feeds of up to `PAGE` characters.
 
     Raises:
         LoadError: `damaged` (broken in the encoding it is in), `unsupported` (no text in any
@@ -33,7 +39,8 @@ def load(content: bytes, media_type: str) -> wire.Reading:
             "too_large",
             f"{len(text):,} characters are more than the {wire.MAX_TEXT:,} that are read: split it",
         )
-    pages = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f").split("\f")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f")
+    pages = [page for piece in text.split("\f") for page in _cut(piece)]
     if len(pages) > wire.MAX_PAGES:
         raise LoadError(
             "too_large",
@@ -48,6 +55,18 @@ def load(content: bytes, media_type: str) -> wire.Reading:
         warnings=warnings,
         page_count=len(pages),
     )
+
+
+def _cut(text: str) -> Iterator[str]:
+    """A text in pieces of up to PAGE characters."""
+    start = 0
+    while len(text) - start > PAGE:
+        least, most = start + PAGE // 2, start + PAGE
+        ends = (text.rfind(border, least, most) + len(border) for border in ("\n\n", "\n", " "))
+        end = next((end for end in ends if end > least), most)
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def picture(content: bytes, page: int, dpi: int, side: int) -> Never:

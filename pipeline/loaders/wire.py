@@ -72,6 +72,7 @@ class Sheet:
     height: float = 0.0
     turn: float = 0.0
     scanned: bool = False
+    pictured: float = 0.0
 
 
 @dataclass(slots=True)
@@ -169,6 +170,7 @@ def pack_sheet(sheet: Sheet) -> tuple[dict[str, Any], list[bytes]]:
         "size": [sheet.width, sheet.height],
         "turn": sheet.turn,
         "scanned": sheet.scanned,
+        "pictured": sheet.pictured,
         "fields": [[f.name, f.label, f.value, f.kind, f.box, f.start, f.end] for f in sheet.fields],
     }
     return found, [text, sheet.words.tobytes()]
@@ -297,6 +299,9 @@ def _page(number: int, found: dict[str, Any], tail: _Tail) -> Page:
         height=height,
         turn=_turn(found["turn"]),
         scanned=found["scanned"] is True,
+        pictured=_share(
+            found.get("pictured", 0.0)
+        ),  # pages that were kept before it was told have none
     )
 
 
@@ -367,6 +372,12 @@ def _whole(found: object, most: int) -> int:
 def _number(found: object) -> float:
     if not isinstance(found, (int, float)) or not (math.isfinite(found) and 0 <= found <= 1e7):
         raise ValueError("number")
+    return float(found)
+
+
+def _share(found: object) -> float:
+    if not isinstance(found, (int, float)) or not 0 <= found <= 1:
+        raise ValueError("share")
     return float(found)
 
 

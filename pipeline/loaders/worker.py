@@ -1,8 +1,8 @@
 """The child process: reads documents that may be hostile, under limits, and answers over its pipes.
 
 Started by `children.py` with an empty environment; it takes one question after the other from its
-standard input and ends when that does. A question is `{"do": "load" | "draw" | "recognise", "module":
-..., "cpu": seconds, ...}` with the file's bytes; an answer `{"found": ...}` or `{"refused": [reason,
+standard input and ends when that does. A question is `{"do": "load" | "cut" | "draw" | "recognise",
+"module": ..., "cpu": seconds, ...}` with the file's bytes; an answer `{"found": ...}` or `{"refused": [reason,
 sentence]}`. Only a child that was started with eyes has the models to recognise words.
 """
 
@@ -97,13 +97,7 @@ def answer(
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The JSON and the bytes that answer one question, whatever happens on the way."""
     try:
-        if question["do"] == "load":
-            found, tail = wire.pack(module.load(content, question["media_type"]), content)
-            return {"found": found}, tail
-        seen = module.picture(content, question["page"], question["dpi"], question["side"])
-        if question["do"] == "draw":
-            return {"found": {}}, [_small(seen) if question["small"] else _png(seen)]
-        found, tail = wire.pack_sheet(wire.sheet_of(ocr.read(seen)))
+        found, tail = _found(module, question, content)
         return {"found": found}, tail
     except LoadError as error:
         return {"refused": [error.reason, str(error)]}, []
@@ -112,6 +106,20 @@ def answer(
     except Exception as error:  # noqa: BLE001, a parser can raise anything on a file made to break it
         traceback.print_exc(limit=-3)
         return {"refused": ["crashed", f"its reader stopped with {type(error).__name__}"]}, []
+
+
+def _found(
+    module: ModuleType, question: dict[str, Any], content: bytes
+) -> tuple[dict[str, Any], list[bytes]]:
+    """What was asked for, as the JSON and the bytes of an answer."""
+    if question["do"] == "load":
+        return wire.pack(module.load(content, question["media_type"]), content)
+    if question["do"] == "cut":
+        return {}, [module.cut(content, question["pages"])]
+    seen = module.picture(content, question["page"], question["dpi"], question["side"])
+    if question["do"] == "draw":
+        return {}, [_small(seen) if question["small"] else _png(seen)]
+    return wire.pack_sheet(wire.sheet_of(ocr.read(seen)))
 
 
 def _png(picture: "Image") -> bytes:

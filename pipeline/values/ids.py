@@ -133,7 +133,7 @@ def _other(printed: str) -> bool:
     """Whether digits in the form of a phone are rather a date or an amount."""
     date_like = re.fullmatch(r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}(?: .*)?", printed)
     amount = re.fullmatch(r"\d{1,3}(?:[. ]\d{3})+|[\d ]+\.\d{2}", printed)
-    return bool(date_like or amount)
+    return bool(date_like or amount or printed.count("(") > 1)  # (95) (108) is a row of amounts
 
 
 def _trimmed(text: str, start: int, end: int) -> Found[str]:

@@ -31,9 +31,9 @@ _GONE = re.compile(
 _MARKS = dict.fromkeys(
     "\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u00b4\u02bc`\uff07", "'"
 ) | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u301d\u301e\u301f\uff02", '"')
-#: Scripts written without blanks: Han, kana and their punctuation.
+#: Scripts written without blanks: Han, kana and their punctuation; full-width letters and digits are not.
 _UNSPACED = re.compile(
-    r"[\u2e80-\u2fdf\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003fffd]"
+    r"[\u2e80-\u2fdf\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uffef\U00020000-\U0003fffd]"
 )
 
 

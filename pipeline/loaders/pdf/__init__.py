@@ -3,7 +3,7 @@
 import ctypes
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pipeline.document import Part
 from pipeline.errors import LoadError
 from pipeline.loaders import wire
-from pipeline.loaders.pdf import forms, words
+from pipeline.loaders.pdf import cutting, forms, looks, words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,6 +125,18 @@ def picture(content: bytes, page: int, dpi: int, side: int) -> "Image":
             return cast("Image", sheet.render(scale=scale, may_draw_forms=True).to_pil())
 
 
+def cut(content: bytes, pages: Sequence[int]) -> bytes:
+    """Some of its pages, by their numbers from 1, as a PDF of their own: the same bytes every time.
+
+    Raises:
+        LoadError: as `load`; `damaged` where they can't be taken out of it.
+
+    """
+    content = _readable(content)
+    with _opened(content) as document:
+        return cutting.cut(document, pages, len(content))
+
+
 def _readable(content: bytes) -> bytes:
     """The bytes, or the repaired ones where pdfium can't open them."""
     try:
@@ -207,7 +219,10 @@ def _sheet(page: Any) -> wire.Sheet:
     text, found = words.read(page, view)
     scanned = 0 < len(found) <= _STAMP * wire.PER_WORD and _is_pictured(page, view)
     text, fields = forms.read(page, view, text, found)
-    return wire.Sheet(text, found, fields, *view.size, scanned=scanned and not fields)
+    pictured = looks.pictured(page, view) if text.strip() else 1.0
+    return wire.Sheet(
+        text, found, fields, *view.size, scanned=scanned and not fields, pictured=pictured
+    )
 
 
 def _is_pictured(page: Any, view: words.View) -> bool:
