@@ -1,6 +1,7 @@
 """One leaf of an answer: what kind of value it is, and where its normal form can be read."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from pipeline.grounding.index import Index, Place
 from pipeline.schema import Node
-from pipeline.values import duration_length, find_dates, fold, plain
+from pipeline.values import duration_length, find_dates, fold, number_readings, plain
 
 Kind = Literal["truth", "number", "date", "instant", "time", "duration", "text"]
 Found = tuple[list[Place], list[Place]]
@@ -28,6 +29,8 @@ _DIGITS = re.compile(r"\d+")
 #: How far behind its date a time of day is looked for, in code points.
 _NEAR = 40
 _SHORTEST_CODE = 7
+#: A longer text with digits is not laid beside its quote, and not said to come from it.
+_LONGEST_BESIDE = 5000
 _LONGEST_DATE = 60
 
 
@@ -49,8 +52,12 @@ class Leaf:
         """Whether the value may come from a quote that does not hold it (design: `derived`)."""
         if self.chosen:
             return True
-        runs = set(_DIGITS.findall(plain(quote)))
-        return self.kind == "text" and runs.issuperset(_DIGITS.findall(plain(str(self.value))))
+        if self.kind != "text":
+            return False
+        if _has_other_sign(str(self.value), quote):
+            return False
+        told, given = Counter(_runs(quote)), Counter(_runs(str(self.value)))
+        return given <= told and not (given and _differs_in_digits(str(self.value), quote))
 
     def is_made_of(self, quotes: Iterable[str]) -> bool:
         """Whether the value is a text that some quotes give together, in their order."""
@@ -112,6 +119,43 @@ def _signs(text: str) -> str:
     return "".join(char for char in fold(text).text if char.isalnum())
 
 
+def _runs(text: str) -> list[str]:
+    return _DIGITS.findall(plain(text))
+
+
+def _has_other_sign(value: str, quote: str) -> bool:
+    """Whether a text that is an amount is printed in a quote with the other sign alone."""
+    if not _AMOUNT.fullmatch(value):
+        return False
+    amount, printed = Decimal(value), number_readings(quote)
+    return -amount in printed and amount not in printed
+
+
+def _differs_in_digits(value: str, quote: str) -> bool:
+    """Whether a digit of a value stands where the quote, laid beside it, has another digit.
+
+    Then the value is that print with a digit changed, whatever further digits the quote has.
+    """
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.fuzz import partial_ratio_alignment
+
+    own, print_ = fold(value).text, fold(quote).text
+    if len(own) > _LONGEST_BESIDE:
+        return True
+    # Its letters stand there, around other digits.
+    if re.search(_DIGITS.sub(r"\\d+", re.escape(own)), print_):
+        return True
+    if len(own) < len(print_):
+        beside = partial_ratio_alignment(own, print_)
+        print_ = print_[beside.dest_start : beside.dest_end] if beside else print_
+    return any(
+        step.tag == "replace"
+        and own[step.src_pos].isdecimal()
+        and print_[step.dest_pos].isdecimal()
+        for step in Levenshtein.editops(own, print_)
+    )
+
+
 def _truth(index: Index, value: bool) -> Found:
     return [], []
 
@@ -158,6 +202,8 @@ def _instant(index: Index, value: str) -> Found:
 def _text(index: Index, value: str) -> Found:
     """As printed; else as a code, an amount, a date or a currency that is printed in another form."""
     literal = index.find_text(value)
+    if literal and _AMOUNT.fullmatch(value):
+        literal = _with_sign(index, Decimal(value), literal)
     if literal:
         return literal, []
     compact = "".join(char for char in value if char.isalnum()).upper()
@@ -171,6 +217,13 @@ def _text(index: Index, value: str) -> Found:
     if len(dates) == 1 and dates[0].text == value.strip() and len(dates[0].readings) == 1:
         return index.dates.get(dates[0].value, []), []
     return [], []
+
+
+def _with_sign(index: Index, amount: Decimal, found: list[Place]) -> list[Place]:
+    """The places of an amount without those that are printed with the other sign alone."""
+    own, other = (set(index.numbers.get(each, [])) for each in (amount, -amount))
+    wrong = {index.digits(place) for place in other - own}
+    return [place for place in found if index.digits(place) not in wrong]
 
 
 def _codes(index: Index, value: str, compact: str) -> list[Place]:

@@ -4,9 +4,9 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from pipeline.values import Folded, fold
 
@@ -17,7 +17,7 @@ _MOST_SLIPS = 30
 #: Fewer letters and digits could stand together by chance once blanks are taken away.
 _SHORTEST_SQUEEZED = 6
 #: How many places are told apart; beyond them a text is simply found at many.
-_MOST_PLACES = 1000
+MOST_PLACES = 1000
 
 _PAGE_END = "\n"  # a folded text has none
 # What is dropped for comparing without blanks: signs and blanks, but no point between two digits and
@@ -33,24 +33,39 @@ _ACCENTED = re.compile(r"[\u00c0-\u04ff\u1e00-\u1fff]")
 Span = tuple[int, int, int]
 
 
+class OfText:
+    """One page's text, folded, without accents; and squeezed, when that is first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.folded: Folded = fold(text)
+        self.bare = _accentless(self.folded.text)
+
+    @cached_property
+    def squeezed(self) -> tuple[str, "array[int]"]:
+        """The bare text without blanks and signs, and where each of its characters stands in it."""
+        return _squeeze(self.bare)
+
+
 class Text:
     """The folded text of several pages, searched as one; a text never spans two pages."""
 
-    def __init__(self, pages: list[str]) -> None:
+    def __init__(self, pages: Sequence[OfText]) -> None:
         self._pages = pages
-        self._folded: list[Folded] = [fold(page) for page in pages]
-        self._bare = _PAGE_END.join(_accentless(folded.text) for folded in self._folded)
-        self._starts: list[int] = []
-        start = 0
-        for folded in self._folded:
-            self._starts.append(start)
-            start += len(folded.text) + 1
+        self._bare = _PAGE_END.join(page.bare for page in pages)
+        self._starts = _begins_of(page.bare for page in pages)
 
     def find(self, needle: str) -> list[Span]:
         """Where a text stands, as (page from 0, start, end), in order; none where it doesn't."""
         bare = _accentless(fold(needle).text)
         if not bare:
             return []
+        found = self._find_as_is(bare) or self._find_squeezed(bare)
+        if not found and _RIGHT_TO_LEFT.search(bare):
+            found = self._find_as_is(_as_seen(bare))
+        return found or self._find_slipped(bare)
+
+    def _find_as_is(self, bare: str) -> list[Span]:
         whole: list[Span] = []
         glued: list[Span] = []
         for start in _occurrences(self._bare, bare):
@@ -58,12 +73,26 @@ class Text:
             fit = self._fit(start, start + len(bare), span)
             if fit:
                 (whole if fit == 2 else glued).append(span)
-        return whole or glued or self._find_squeezed(bare) or self._find_slipped(bare)
+        return whole or glued
+
+    def whole(self, needle: str, page: int | None = None) -> list[Span]:
+        """Where a text stands as whole words, only as it is; on one page, or on all."""
+        bare = _accentless(fold(needle).text)
+        left, right = 0, len(self._bare)
+        if page is not None:
+            left = self._starts[page]
+            right = left + len(self._pages[page].bare)
+        found = []
+        for start in _occurrences(self._bare, bare, left, right) if bare else ():
+            span = self._span(start, start + len(bare))
+            if self._fit(start, start + len(bare), span) == 2:
+                found.append(span)
+        return found
 
     def _span(self, start: int, end: int) -> Span:
         page = bisect_right(self._starts, start) - 1
         base = self._starts[page]
-        return (page, *self._folded[page].place(start - base, end - base))
+        return (page, *self._pages[page].folded.place(start - base, end - base))
 
     def _fit(self, start: int, end: int, span: Span) -> int:
         """2: a whole word or number of the page; 1: glued to another, as OCR does; 0: a part of one."""
@@ -71,7 +100,7 @@ class Text:
         if bare[end : end + 1] and unicodedata.category(bare[end])[0] == "M":
             return 0  # the mark belongs to the last letter
         page, first, last = span
-        text = self._pages[page]
+        text = self._pages[page].text
         left = _border(bare[start - 1 : start], bare[start], text[first - 1 : first], text[first])
         right = _border(bare[end - 1], bare[end : end + 1], text[last - 1], text[last : last + 1])
         if bare[start].isdecimal() and _INNER_LEFT.search(bare, max(0, start - 2), start):
@@ -81,17 +110,24 @@ class Text:
         return min(left, right)
 
     @cached_property
-    def _squeezed(self) -> tuple[str, "array[int]"]:
-        return _squeeze(self._bare)
+    def _squeezed(self) -> tuple[str, list[int]]:
+        texts = [page.squeezed[0] for page in self._pages]
+        return _PAGE_END.join(texts), _begins_of(texts)
 
     def _find_squeezed(self, bare: str) -> list[Span]:
         needle = _squeeze(bare)[0]
         if len(needle) < _SHORTEST_SQUEEZED:
             return []
-        text, places = self._squeezed
+        text, starts = self._squeezed
         found = []
         for at in _occurrences(text, needle):
-            start, end = places[at], places[at + len(needle) - 1] + 1
+            page = bisect_right(starts, at) - 1
+            places, first, base = (
+                self._pages[page].squeezed[1],
+                at - starts[page],
+                self._starts[page],
+            )
+            start, end = base + places[first], base + places[first + len(needle) - 1] + 1
             span = self._span(start, end)
             if self._fit(start, end, span) and self._digits_hang_together(start, end, bare):
                 found.append(span)
@@ -103,7 +139,7 @@ class Text:
         if _DIGITS.findall(printed) == _DIGITS.findall(needle):
             return True
         page, first, last = self._span(start, end)
-        text = self._pages[page][first:last]
+        text = self._pages[page].text[first:last]
         return not _FAR_DIGITS.search(text) and not _FAR_DIGITS.search(needle)
 
     def _find_slipped(self, bare: str) -> list[Span]:
@@ -133,7 +169,7 @@ class Text:
         """A stretch around a place, cut off at the borders of its page."""
         page = bisect_right(self._starts, at) - 1
         start = self._starts[page]
-        return max(left, start), min(right, start + len(self._folded[page].text))
+        return max(left, start), min(right, start + len(self._pages[page].bare))
 
     def _alike(self, needle: str, stretch: tuple[int, int], slips: int) -> set[tuple[int, int]]:
         """The span within a stretch that differs least, if only by a few letters and by no digit."""
@@ -152,6 +188,22 @@ class Text:
         if span is None or _DIGITS.findall(self._bare[slice(*span)]) != _DIGITS.findall(needle):
             return set()
         return {span}
+
+
+#: Letters of scripts that run from right to left, and what runs from left to right among them.
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_LEFT_TO_RIGHT = re.compile(r"[a-z](?:[a-z\d .,:/@\-]*[a-z\d])?|\d(?:[\d.,:/\-]*\d)?")
+
+
+def _as_seen(text: str) -> str:
+    """A text as some PDFs store it: from left to right as the eye sees it, numbers and Latin words in their own order."""
+    return _LEFT_TO_RIGHT.sub(lambda match: match.group()[::-1], text[::-1])
+
+
+def _begins_of(texts: Iterable[str]) -> list[int]:
+    """Where each of some texts begins once they are joined with a page's end between them."""
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    return [0, *ends[:-1]]
 
 
 _INNER_LEFT = re.compile(r"\d[.,':]$")
@@ -212,13 +264,13 @@ def _cased(char: str) -> bool:
     return char.isupper() or char.islower()
 
 
-def _occurrences(text: str, needle: str) -> Iterator[int]:
-    at = text.find(needle)
-    for _ in range(_MOST_PLACES):
+def _occurrences(text: str, needle: str, left: int = 0, right: int | None = None) -> Iterator[int]:
+    at = text.find(needle, left, right)
+    for _ in range(MOST_PLACES):
         if at < 0:
             return
         yield at
-        at = text.find(needle, at + 1)
+        at = text.find(needle, at + 1, right)
 
 
 def _squeeze(text: str) -> tuple[str, "array[int]"]:
