@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline import rules
 from pipeline.document import Document
 from pipeline.grounding import ground
-from pipeline.results import Evidence, EvidenceStatus, Finding, Severity, at
+from pipeline.results import Evidence, EvidenceStatus, Finding, Severity, at, leaves
 from pipeline.stages import Stage
 from pipeline.validators import check
 from pipeline.validators.messages import shown
@@ -21,6 +22,11 @@ _OWN_RULES = frozenset(
         "evidence_not_found",
         "evidence_ambiguous",
         "evidence_derived",
+        "conflict",
+        "row_doubled",
+        "row_not_located",
+        "rows_missing",
+        "rows_not_counted",
         "not_finite",
         "not_allowed",
         "too_deep",
@@ -28,6 +34,8 @@ _OWN_RULES = frozenset(
         "too_slow",
         "too_many",
         "changed",
+        "low_confidence",
+        "not_escalated",
         "empty",
         "document",
         "page_not_read",
@@ -63,14 +71,14 @@ def judge(
     """Every finding about the data of one document in one stage; no error among them means valid.
 
     Args:
-        stage: the schema, and whether evidence is required.
+        stage: the schema, the rules, and whether evidence is required.
         data: the answer.
         document: the document, when it is at hand; the data is then grounded here unless `evidence`
             is given.
         evidence: where the values stand, when that is known already.
 
     Returns:
-        what the validators find, then `evidence_not_found`, `evidence_ambiguous` and
+        what the validators find, then the rules of the stage, then `evidence_not_found`, `evidence_ambiguous` and
         `evidence_derived`. Without document and evidence nothing is said about evidence.
 
     Raises:
@@ -78,7 +86,7 @@ def judge(
         ReplyError: the data is nested too deeply to be searched.
 
     """
-    findings = check(stage.schema, data)
+    findings = check(stage.schema, data) + rules.broken(stage.validate, data)
     if evidence is None and document is not None:
         evidence = ground(data, stage.schema, document)
     return findings + list(_of_evidence(stage, data, evidence or ()))
@@ -86,12 +94,22 @@ def judge(
 
 def _of_evidence(stage: Stage, data: Any, evidence: Sequence[Evidence]) -> Iterator[Finding]:
     severities = _SEVERITY[stage.evidence]
-    for proof in evidence:
+    unknown = _without_evidence(data, evidence) if stage.evidence == "required" else ()
+    for proof in (*evidence, *unknown):
         severity = severities.get(proof.status)
         if severity:
             value, quote = _value(data, proof.pointer), shown(proof.quote)
             said = _SENTENCE[proof.status].format(value, quote)
             yield Finding(f"evidence_{proof.status}", proof.pointer, said, severity)
+
+
+def _without_evidence(data: Any, evidence: Sequence[Evidence]) -> Iterator[Evidence]:
+    """What has a value and no evidence at all is not found: of a whole answer each leaf has some."""
+    known = {proof.pointer for proof in evidence}
+    for pointer, value in leaves(data) if known else ():
+        is_value = value is not None and not isinstance(value, dict | list)
+        if is_value and value != "" and pointer not in known:
+            yield Evidence(pointer, "not_found")
 
 
 def _value(data: Any, pointer: str) -> str:
@@ -102,9 +120,15 @@ def _value(data: Any, pointer: str) -> str:
 
 
 def is_rule(name: str) -> bool:
-    """Whether findings can have this rule: a keyword of JSON Schema, one of ours, or `model:` with pydantic's word."""
+    """Whether findings of any stage can have this rule: a keyword of JSON Schema, a check, one of ours, or `model:` with pydantic's word.
+
+    Rules over several fields are those of their stage alone.
+    """
     from jsonschema import Draft202012Validator
 
     return (
-        name.startswith("model:") or name in _OWN_RULES or name in Draft202012Validator.VALIDATORS
+        name.startswith("model:")
+        or name in _OWN_RULES
+        or name in rules.CHECKS
+        or name in Draft202012Validator.VALIDATORS
     )

@@ -71,6 +71,15 @@ def test_given_evidence_is_not_searched_again() -> None:
     assert judge(stage("required"), {"total": 99}, PAGES, []) == []
 
 
+def test_required_evidence_must_be_there_for_every_value() -> None:
+    """A value that came into an answer without any is not found; null and what is empty need none."""
+    data = {"vendor": "ACME", "total": 17, "more": None, "note": "", "lines": []}
+    evidence = [Evidence("/total", "verified", "17.00", 1, 9, 14)]
+    assert told(judge(stage("required"), data, PAGES, evidence)) == [
+        ("evidence_not_found", "/vendor", "error")
+    ]
+
+
 @pytest.mark.parametrize("status", ["verified", "absent"])
 def test_what_is_proven_or_absent_is_no_finding(status: Any) -> None:
     """In either kind of stage."""

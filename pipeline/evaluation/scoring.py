@@ -14,6 +14,8 @@ from pipeline.evaluation.rules import Rule, chosen
 from pipeline.evaluation.shapes import Evaluation
 from pipeline.evaluation.tally import Tally
 from pipeline.results import Result, read_summary
+from pipeline.rules import Check, by_leaf, made
+from pipeline.rules import Rule as StageRule
 from pipeline.schema import Schema
 from pipeline.validators import check
 
@@ -57,7 +59,7 @@ def evaluate(
     roots = _roots(parts, schemas, compare or {}, absent_is_null=absent_is_null)
     for part, root in zip(parts, roots, strict=True):
         prefix = f"{part.stage}:" if len(parts) > 1 else ""
-        scorer = _Scorer(found.documents(part.stage), root, schemas[part.stage], prefix)
+        scorer = _Scorer(found, part.stage, root, schemas[part.stage], prefix)
         for match in sorted(part.matches, key=lambda each: each.document or each.gold.name):
             scorer.score(match, tally)
         notes += _of_matches(part.matches) + scorer.notes()
@@ -109,6 +111,14 @@ class _Output:
             if each["name"] == stage and body is not None:
                 return Schema(each["name"], body, source="run.json")
         return None
+
+    def rules(self, stage: str | None) -> tuple[StageRule | Check, ...]:
+        """The rules that run.json holds for a stage."""
+        schema = self.schema(stage)
+        for each in self.told.get("stages", ()):
+            if each["name"] == stage and schema is not None:
+                return made(each.get("validate", ()), schema.tree, each["name"])
+        return ()
 
 
 @dataclass(slots=True)
@@ -205,9 +215,15 @@ class _Scorer:
     """Compares the documents of one stage with their gold."""
 
     def __init__(
-        self, documents: dict[str, Entry], root: Rule, schema: Schema | None, prefix: str
+        self,
+        output: _Output,
+        stage: str | None,
+        root: Rule,
+        schema: Schema | None,
+        prefix: str,
     ) -> None:
-        self._documents = documents
+        self._documents = output.documents(stage)
+        self._rules = output.rules(stage)
         self._root = root
         self._schema = schema
         self._prefix = prefix
@@ -235,7 +251,8 @@ class _Scorer:
         name = match.document or match.gold.name
         tally.add(name, answer.status, found, self._prefix, answered=answer.given is not None)
         if answer.result:
-            tally.answered(answer.result, found)
+            by_rules = by_leaf(self._rules, answer.result.data)
+            tally.answered(answer.result, found, by_rules)
 
     def _answer(self, match: Match) -> _Answer:
         if match.document is None:
@@ -296,6 +313,7 @@ def _made(
         without_gold=sum(_without_gold(part, found) for part in parts),
         calibration=tally.calibration(),
         evidence=tally.evidence(),
+        evidence_and_rules=tally.evidence_and_rules(),
         cost=tally.cost(),
         notes=(*notes, *tally.notes()),
         wrong=tuple(tally.wrong),

@@ -97,6 +97,17 @@ class EvidenceScore:
 
 
 @dataclass(frozen=True, slots=True)
+class JointScore:
+    """Values with one status of evidence that the rules say one thing of: `passed` an equation or a check, `failed`, or `none`."""
+
+    status: str
+    rules: str
+    values: int
+    right: int
+    share: Share | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What the scored answers cost; None is unknown. `tokens` by kind."""
 
@@ -162,6 +173,7 @@ class Evaluation:
     without_gold: int
     calibration: Calibration
     evidence: Mapping[str, EvidenceScore]
+    evidence_and_rules: tuple[JointScore, ...]
     cost: Cost
     notes: tuple[str, ...]
     wrong: tuple[Wrong, ...] = field(repr=False, default=())
@@ -184,6 +196,7 @@ class Evaluation:
             "without_gold": self.without_gold,
             "calibration": asdict(self.calibration),
             "evidence": {name: asdict(each) for name, each in self.evidence.items()},
+            "evidence_and_rules": [asdict(each) for each in self.evidence_and_rules],
             "cost": asdict(self.cost),
             "notes": list(self.notes),
             "wrong": [_shortened(asdict(each)) for each in self.wrong],

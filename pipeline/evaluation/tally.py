@@ -1,7 +1,7 @@
 """Counting: what became of the leaves of each field, by document, confidence and evidence."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline.evaluation.shapes import (
     Cost,
     DocumentScore,
     EvidenceScore,
+    JointScore,
     RowScore,
     Score,
     Wrong,
@@ -91,9 +92,9 @@ class Tally:
             sums[place] += number
         self._greedy += not array.best
 
-    def answered(self, result: Result, found: Compared) -> None:
-        """Count what a Result says about its values, and what it cost."""
-        self._confidences.add(result.evidence, found.leaves)
+    def answered(self, result: Result, found: Compared, by_rules: Mapping[str, str]) -> None:
+        """Count what a Result says about its values, what rules say of each leaf, and what it cost."""
+        self._confidences.add(result.evidence, found.leaves, by_rules)
         self._costs.add(result)
 
     def overall(self) -> Score:
@@ -117,6 +118,10 @@ class Tally:
     def evidence(self) -> dict[str, EvidenceScore]:
         """How often values of each status of evidence are right."""
         return self._confidences.by_status()
+
+    def evidence_and_rules(self) -> tuple[JointScore, ...]:
+        """The same, of each thing that rules say of values."""
+        return self._confidences.joint()
 
     def cost(self) -> Cost:
         """What the answers cost."""
@@ -220,9 +225,11 @@ class _Confidences:
         self._bins = [_Bin() for _ in range(BINS)]
         self._review, self._high = _Bin(), _Bin()
         self._unknown = 0
-        self._status: dict[str, list[int]] = {}
+        self._status: dict[tuple[str, str], list[int]] = {}
 
-    def add(self, evidence: Iterable[Evidence], leaves: Iterable[Leaf]) -> None:
+    def add(
+        self, evidence: Iterable[Evidence], leaves: Iterable[Leaf], by_rules: Mapping[str, str]
+    ) -> None:
         known = {each.pointer: each for each in evidence}
         for leaf in leaves:
             if leaf.outcome not in _GIVEN:
@@ -230,7 +237,8 @@ class _Confidences:
             right = leaf.outcome == "right"
             told = known.get(leaf.pointer)
             if told is not None:
-                sums = self._status.setdefault(told.status, [0, 0])
+                key = (told.status, by_rules.get(leaf.pointer, "none"))
+                sums = self._status.setdefault(key, [0, 0])
                 sums[0] += 1
                 sums[1] += right
             if told is None or told.confidence is None:
@@ -255,14 +263,28 @@ class _Confidences:
         )
 
     def by_status(self) -> dict[str, EvidenceScore]:
+        sums: dict[str, list[int]] = {}
+        for (status, _), counts in self._status.items():
+            both = sums.setdefault(status, [0, 0])
+            both[:] = map(sum, zip(both, counts, strict=True))
         return {
-            status: EvidenceScore(values, right, wilson(right, values))
-            for status, (values, right) in sorted(self._status.items(), key=_certainty)
+            status: EvidenceScore(
+                sums[status][0], sums[status][1], wilson(sums[status][1], sums[status][0])
+            )
+            for status in sorted(sums, key=_certainty)
         }
 
+    def joint(self) -> tuple[JointScore, ...]:
+        ordered = sorted(self._status.items(), key=lambda each: (_certainty(each[0][0]), each[0]))
+        return tuple(
+            JointScore(status, by_rules, values, right, wilson(right, values))
+            for (status, by_rules), (values, right) in ordered
+        )
 
-def _certainty(status: tuple[str, list[int]]) -> int:
-    return _STATUSES.index(status[0]) if status[0] in _STATUSES else len(_STATUSES)
+
+def _certainty(status: str) -> int:
+    known: tuple[str, ...] = _STATUSES
+    return known.index(status) if status in known else len(known)
 
 
 class _Costs:

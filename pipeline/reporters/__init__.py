@@ -1,7 +1,7 @@
 """Findings of many files as text or JSON: what `fieldsift validate` prints; scores.py is what `eval` prints."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pipeline.results import Finding
 from pipeline.writers import dump
@@ -48,7 +48,7 @@ def as_json(checked: Sequence[Checked]) -> str:
         {
             "path": each.path,
             "valid": each.valid,
-            "findings": [asdict(finding) for finding in each.findings],
+            "findings": [finding.to_json() for finding in each.findings],
         }
         for each in checked
     ]

@@ -100,14 +100,28 @@ def _trust(told: Told) -> list[str]:
         ]
         error = f"expected calibration error {_number(calibration['expected_error'])}"
         lines.append(f"confidence: {'; '.join(parts)}; {error}")
+        lines += [_bin(band) for band in calibration["bins"] if band["values"]]
     if told["evidence"]:
         parts = [
             f"{status} {_share(each['share'])} right of {each['values']}"
             for status, each in told["evidence"].items()
         ]
         lines.append(f"evidence: {'; '.join(parts)}")
+    joint = told["evidence_and_rules"]
+    if any(each["rules"] != "none" for each in joint):
+        parts = [
+            f"{each['status']} and {each['rules']} {_share(each['share'])} right of {each['values']}"
+            for each in joint
+        ]
+        lines.append(f"evidence and rules: {'; '.join(parts)}")
     wrong = told["overall"]["wrong_type"]
     return [*lines, *([f"of another JSON type than asked for: {wrong}"] if wrong else [])]
+
+
+def _bin(band: Told) -> str:
+    """What values of a band say of themselves, against how many are right."""
+    stated = f"  {band['low']:.1f} to {band['high']:.1f}: stated {band['confidence']:.2f}"
+    return f"{stated}, {_share(band['share'])} right of {band['values']} {_interval(band['share'])}"
 
 
 def _cost(cost: Told) -> str:
