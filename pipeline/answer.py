@@ -1,24 +1,25 @@
-"""A Reply -> the Result of a stage: parsed, grounded, judged. Pure."""
+"""A Reply -> the Piece that it says of a stage's data, parsed and grounded; or why there is none. Pure."""
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from pipeline.document import Document
 from pipeline.errors import ReplyError
-from pipeline.grounding import ground
-from pipeline.judge import judge
-from pipeline.providers import Reply
+from pipeline.grounding import before_quotes, ground, take
+from pipeline.partial import DEEPEST, complete
+from pipeline.prompts import Ask
+from pipeline.providers import Hint, Reply
 from pipeline.providers.bodies import depth
-from pipeline.results import Finding, Result, Status
+from pipeline.providers.loops import LOOP, before_loop
+from pipeline.results import Status
+from pipeline.schema.nullable import without_nulls
 from pipeline.stages import Stage
-
-#: JSON that is nested deeper than this is no answer to any real schema.
-_DEEPEST = 200
-
+from pipeline.validators.messages import shown
+from pipeline.windows import Lost, Piece, covered, seen_in, sparse
 
 _ANOTHER: Final = "another model may answer: -m MODEL"
 _FILTER: Final = 'if the document is harmless, set safety = "off" for the stage'
@@ -91,51 +92,107 @@ _CUTS: Final[Mapping[str, str]] = {
     "NO_FINISH_REASON": _BROKEN_OFF,
     "FINISH_REASON_UNSPECIFIED": _BROKEN_OFF,
     "CONTINUATION": "the service ended the answer at its own limit for one request; send fewer pages",
+    LOOP: "the model repeated itself without end, so the answer was broken off",
     "TOO_MANY_WORDS": "the document has more words than are read here at once; send fewer pages",
 }
 
 
-def answered(
-    empty: Result,
+def read(
+    ask: Ask,
     stage: Stage,
     document: Document,
     reply: Reply,
     restore: Callable[[Any], Any] = lambda data: data,
-) -> Result:
-    """What a reply makes of a Result that has everything but data: `empty` completed.
+) -> Piece | Lost:
+    """What a reply says of a stage's data, with where it stands on the pages that were shown; or why it says nothing.
 
-    `restore` brings the data into the form of the stage's schema, where another one was asked for.
+    `restore` brings the data into the form of the schema that was asked for, where another one was
+    sent. The Piece names no model: who asked knows it. Of an answer that was cut off it holds what is
+    whole: see `partial.complete`; rows that it repeated until its end are left out, all but the first.
     """
-    if reply.finish != "stop":
-        return _unanswered(empty, reply)
+    whole = before_quotes(reply.text, ask.schema) if reply.finish != "refused" else None
+    if whole is not None:  # it ends in its hints: its data is all there
+        reply = replace(reply, text=whole, finish="stop")
+    cut = None if reply.finish == "stop" else _unanswered(ask, reply)
+    if cut is not None and cut.status != "truncated":
+        return cut
     try:
-        data = restore(parse(reply.text))
+        data, cut = _part(reply.text, cut) if cut else _told(ask, reply.text)
     except ReplyError as error:
-        return without_data(empty, "failed", error.reason, str(error))
-    evidence = ground(data, stage.schema, document, hints=reply.hints, model=empty.engine)
-    findings = (*empty.findings, *judge(stage, data, document, evidence))
+        return cut or Lost(ask, "failed", error.reason, str(error))
+    data, quotes = take(restore(data), ask.schema)
+    hints = (*reply.hints, *quotes)
+    if ask.fields:
+        return _side_by_side(ask, stage, document, data, hints)
+    data = without_nulls(data, ask.schema.tree, stage.schema.tree)
+    seen, own = seen_in(ask.window, document), ask.window.pages
+    evidence = ground(data, stage.schema, seen, hints=hints, own=own)
+    if cut is None:
+        return Piece(ask, data, evidence, ask.window.pages)
     if all(each.status == "absent" for each in evidence):
-        findings = (
-            *findings,
-            Finding("empty", "", "nothing was found: no field has a value", "warning"),
-        )
-    wrong = [finding for finding in findings if finding.severity == "error"]
-    status: Status = "invalid" if wrong else "valid"
-    reason = wrong[0].rule if wrong else None
-    return replace(
-        empty, status=status, reason=reason, data=data, evidence=evidence, findings=findings
+        return cut
+    return Piece(ask, data, evidence, covered(ask.window, data, evidence, stage.schema.tree), cut)
+
+
+def _told(ask: Ask, text: str) -> tuple[Any, Lost | None]:
+    """The data of an answer that says it is whole, and that it is cut off where it ends inside its JSON."""
+    try:
+        return parse(text), None
+    except ReplyError as error:
+        if error.reason != "not_json":
+            raise
+        told = "the answer says that it is whole, and ends in the middle of its JSON"
+        try:
+            return _part(text, Lost(ask, "truncated", "UNFINISHED", told))
+        except ReplyError:
+            raise error from None
+
+
+def _part(text: str, cut: Lost) -> tuple[Any, Lost]:
+    """The data of what is whole in a cut answer, without what it repeated until its end; and why there is no more."""
+    start = before_loop(text)
+    if len(start) < len(text):
+        cut = replace(cut, reason=LOOP, message=_CUTS[LOOP])
+    return parse(complete(start)), cut
+
+
+def _side_by_side(
+    ask: Ask, stage: Stage, document: Document, data: Any, hints: Sequence[Hint]
+) -> Piece | Lost:
+    """A flat answer: each leaf is searched in its row, beside what is known of it."""
+    if not isinstance(data, dict):
+        told = f"the answer is {shown(data)}, and fields were asked for; {_AGAIN}"
+        return Lost(ask, "failed", "not_json", told)
+    values = {pointer: data[name] for name, pointer in ask.fields if name in data}
+    shaped, names = sparse(stage.schema.tree, (*ask.beside, *values.items()))
+    places = {real: place for place, real in names.items()}
+    asked = {f"/{name}": places[pointer] for name, pointer in ask.fields if pointer in values}
+    moved = [replace(each, pointer=asked.get(each.pointer, "")) for each in hints]
+    found = ground(shaped, stage.schema, seen_in(ask.window, document), hints=moved)
+    evidence = tuple(
+        replace(each, pointer=f"{names[place]}{each.pointer[len(place) :]}")
+        for each in found
+        if (place := _above(each.pointer, names)) is not None and names[place] in values
     )
+    return Piece(ask, values, evidence, ())
 
 
-def _unanswered(empty: Result, reply: Reply) -> Result:
-    """The Result of a reply without a usable answer: its status, and a sentence that says what to do."""
+def _above(pointer: str, names: Mapping[str, str]) -> str | None:
+    """The leaf that was asked for at a place or above it: an open one may hold more."""
+    while pointer not in names and pointer:
+        pointer = pointer.rpartition("/")[0]
+    return pointer if pointer in names else None
+
+
+def _unanswered(ask: Ask, reply: Reply) -> Lost:
+    """A reply without a usable answer: its status, and a sentence that says what to do."""
     reason = reply.reason or reply.finish
     if reply.finish == "truncated":
-        return without_data(empty, "truncated", reason, _cut(reply))
+        return Lost(ask, "truncated", reason, _cut(reply))
     status, meaning = _ENDS.get(
         reason.upper(), ("refused", f"its reason is not known here; {_ANOTHER}")
     )
-    return without_data(empty, status, reason, f"the model gave no answer ({reason}): {meaning}")
+    return Lost(ask, status, reason, f"the model gave no answer ({reason}): {meaning}")
 
 
 def _cut(reply: Reply) -> str:
@@ -176,8 +233,8 @@ def parse(text: str) -> Any:
     except (ValueError, RecursionError) as error:
         shown = stripped[:80] + ("..." if len(stripped) > 80 else "")
         raise ReplyError("not_json", f"the answer is not JSON ({error}): {shown!r}") from error
-    if depth(data) > _DEEPEST:
-        raise ReplyError("not_json", f"the answer is nested deeper than {_DEEPEST} levels")
+    if depth(data) > DEEPEST:
+        raise ReplyError("not_json", f"the answer is nested deeper than {DEEPEST} levels")
     return data
 
 
@@ -200,9 +257,3 @@ def _number(text: str) -> float:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number that can be kept")
-
-
-def without_data(empty: Result, status: Status, reason: str, message: str) -> Result:
-    """A Result that has no data, and the finding that says why."""
-    finding = Finding(rule=reason, pointer="", message=message)
-    return replace(empty, status=status, reason=reason, findings=(finding, *empty.findings))

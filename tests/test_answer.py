@@ -2,17 +2,22 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.answer import answered, parse
-from pipeline.document import Document
+from pipeline.answer import parse
+from pipeline.answer import read as piece_of
+from pipeline.document import Document, Window
 from pipeline.errors import ReplyError
+from pipeline.extracting import without_data
+from pipeline.prompts import Ask
 from pipeline.providers import Reply, Usage
 from pipeline.providers.gemini import read
 from pipeline.results import DocumentRef, Result
 from pipeline.stages import Stage
+from pipeline.windows import Lost
 from tests.asking import SCHEMA
 
 STAGE = Stage("bill", SCHEMA)
@@ -25,7 +30,10 @@ CUT = ["MAX_TOKENS", "CONTINUATION", "FINISH_REASON_UNSPECIFIED"]
 
 def result_of(reply: Reply) -> Result:
     document = Document("a.txt", "0" * 64, 1, "text/plain", 1, (), ())
-    return answered(_empty(), STAGE, document, reply)
+    told = piece_of(Ask(Window((1,)), SCHEMA), STAGE, document, reply)
+    if isinstance(told, Lost):
+        return without_data(_empty(), told.status, told.reason, told.message)
+    return replace(_empty(), data=told.data, evidence=told.evidence)
 
 
 def _empty() -> Result:

@@ -29,7 +29,8 @@ def check(asked: Settings | Stage, endpoint: Endpoint) -> None:
 
     Raises:
         UsageError: a thinking level that the model does not have (its own are named), more output
-            than it gives, a temperature outside 0..2 or for a model that takes none.
+            than it gives, a temperature outside 0..2 or for a model that takes none, pages in a form (`send`) that the
+            service does not take.
 
     """
     known, model = endpoint.known, endpoint.model
@@ -37,6 +38,7 @@ def check(asked: Settings | Stage, endpoint: Endpoint) -> None:
     if asked.thinking is not None and levels is not None and asked.thinking not in levels:
         there = f"its levels are {', '.join(levels)}" if levels else "it takes no thinking level"
         raise UsageError(f"{model} has no thinking level {asked.thinking!r}: {there}")
+    _check_form(asked, endpoint)
     limit = (known.output_limit if known else None) or 2**31 - 1
     if asked.max_output_tokens is not None and not 0 < asked.max_output_tokens <= limit:
         raise UsageError(f"max_output_tokens {asked.max_output_tokens}: {model} gives 1 to {limit}")
@@ -46,6 +48,20 @@ def check(asked: Settings | Stage, endpoint: Endpoint) -> None:
         )
     if asked.temperature is not None and not 0 <= asked.temperature <= 2:
         raise UsageError(f"temperature {asked.temperature}: it goes from 0 to 2")
+
+
+def _check_form(asked: Settings | Stage, endpoint: Endpoint) -> None:
+    """The form in which pages are to go (`send`), which a stage may name."""
+    send, service = getattr(asked, "send", "auto"), endpoint.service
+    if send == "pdf" and service.pdf != "file":
+        way_out = "image or text" if service.sees else "text"
+        raise UsageError(
+            f'send = "pdf": {endpoint.name} takes no PDF files; leave it out, or write {way_out}'
+        )
+    if send == "image" and not service.sees:
+        raise UsageError(
+            f'send = "image": {endpoint.name} takes no pictures; leave it out, or write text'
+        )
 
 
 def ceiling(request: Request, endpoint: Endpoint) -> Usage:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import KeyRefused, SetupError, Transient
 from pipeline.providers import Endpoint
 from pipeline.providers.faults import Answer, without_key
+from pipeline.providers.loops import Watch
 
 if TYPE_CHECKING:
     import httpx
@@ -184,10 +185,12 @@ class Line:
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self._redact)
 
-    async def post(self, path: str, chunks: Iterable[bytes], length: int) -> Answer:
+    async def post(
+        self, path: str, chunks: Iterable[bytes], length: int, watch: Watch | None = None
+    ) -> Answer:
         """Send one JSON body and read its whole answer, whatever its status: see `ask`."""
         headers = {"Content-Length": str(length), "Content-Type": "application/json"}
-        return await self.ask("POST", path, headers, chunks)
+        return await self.ask("POST", path, headers, chunks, watch)
 
     async def ask(
         self,
@@ -195,8 +198,11 @@ class Line:
         path: str,
         headers: Mapping[str, str] | None = None,
         chunks: Iterable[bytes] = (),
+        watch: Watch | None = None,
     ) -> Answer:
         """Send one request and read its whole answer, whatever its status.
+
+        Once `watch` has seen enough of a stream, the connection is closed; what came so far is the answer.
 
         A `path` that is a whole address must be on the same host; the key goes nowhere else. With
         `chunks` the headers hold their `Content-Length`; they must be fit to be gone through again
@@ -208,14 +214,19 @@ class Line:
 
         """
         own = await self._credentials.headers()
-        answer = await self._ask(method, path, {**(headers or {}), **own}, chunks)
+        answer = await self._ask(method, path, {**(headers or {}), **own}, chunks, watch)
         if answer.status == 401 and await self._credentials.renew(own):
             own = await self._credentials.headers()
-            answer = await self._ask(method, path, {**(headers or {}), **own}, chunks)
+            answer = await self._ask(method, path, {**(headers or {}), **own}, chunks, watch)
         return answer
 
     async def _ask(
-        self, method: str, path: str, headers: Mapping[str, str], chunks: Iterable[bytes]
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        chunks: Iterable[bytes],
+        watch: Watch | None,
     ) -> Answer:
         import httpx
 
@@ -229,7 +240,7 @@ class Line:
                     content=upload if "Content-Length" in headers else None,
                     headers=dict(headers),
                 )
-                return await self._read(await client.send(request, stream=True))
+                return await self._read(await client.send(request, stream=True), watch)
         except TimeoutError:
             seconds = f"{self.timeouts.total:g}"
             raise Transient(
@@ -258,13 +269,18 @@ class Line:
         for pool in clients:
             await pool.client.aclose()
 
-    async def _read(self, response: "httpx.Response") -> Answer:
+    async def _read(self, response: "httpx.Response", watch: Watch | None) -> Answer:
         chunks = bytearray()
         is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
         largest = LARGEST_STREAM if is_stream else LARGEST_ANSWER
+        if not is_stream or response.status_code != 200:
+            watch = None
         try:
             async for chunk in response.aiter_bytes():
                 chunks += chunk
+                if watch is not None and watch.add(chunk):
+                    del chunks[watch.end :]
+                    break
                 if len(chunks) > largest:
                     raise Transient(
                         "answer_too_large",

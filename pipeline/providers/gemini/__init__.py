@@ -24,11 +24,12 @@ from pipeline.providers.gemini import models, wire
 from pipeline.providers.gemini.chunks import chunks
 from pipeline.providers.gemini.limits import check
 from pipeline.providers.gemini.place import place_of
-from pipeline.providers.gemini.reply import read
+from pipeline.providers.gemini.reply import read, text_of
 from pipeline.providers.gemini.resumable import Sleep
 from pipeline.providers.gemini.stored import Store
 from pipeline.providers.gemini.vertex import is_vertex
 from pipeline.providers.http import Line, Timeouts
+from pipeline.providers.loops import Watch
 from pipeline.schema import Schema
 from pipeline.schema.dialects import compile as compile_schema
 
@@ -165,7 +166,8 @@ class Gemini:
         pieces = wire.pieces(request, stored)
         length = wire.size(pieces)
         refuse_too_large(request, length, self.endpoint.service)
-        return await self._line.post(self._path(request), wire.stream(pieces), length)
+        watch = Watch(text_of) if request.settings.stream else None
+        return await self._line.post(self._path(request), wire.stream(pieces), length, watch)
 
     def _path(self, request: Request) -> str:
         how = "streamGenerateContent?alt=sse" if request.settings.stream else "generateContent"

@@ -11,10 +11,11 @@ from typing import Any, Final
 from pipeline.errors import ReplyError
 from pipeline.providers import Call, Reply, Usage
 from pipeline.providers.bodies import depth, word
-from pipeline.providers.gemini.chunks import answer
+from pipeline.providers.gemini.chunks import answer, chunks
+from pipeline.providers.loops import LOOP, loops
 
 #: Ends that leave an answer unfinished; without any, it was cut off on its way.
-_TRUNCATED: Final = frozenset({"MAX_TOKENS", "CONTINUATION", "FINISH_REASON_UNSPECIFIED", ""})
+_TRUNCATED: Final = frozenset({"MAX_TOKENS", "CONTINUATION", "FINISH_REASON_UNSPECIFIED", LOOP, ""})
 #: What Vertex AI calls the tiers, in another field than the Gemini API.
 _TRAFFIC: Final = {
     "ON_DEMAND": "standard",
@@ -38,8 +39,9 @@ def read(body: bytes) -> Reply:
     """Understand an answer: an object, a stream of events, or a list of its items.
 
     `STOP` is the one plain end. Without any reason the answer counts as truncated; every reason
-    that does not say so as refused, unknown ones included. Thinking is never part of the text, and
-    neither is code that the model ran, nor what came of it.
+    that does not say so as refused, unknown ones included. One that got into a loop and has no reason
+    was hung up on: its reason is `LOOP`, and its counts are those told until then. Thinking is never
+    part of the text, and neither is code that the model ran, nor what came of it.
 
     Raises:
         ReplyError: `not_json`, or `bad_reply` where it is JSON of another kind.
@@ -47,12 +49,15 @@ def read(body: bytes) -> Reply:
     """
     given = answer(body)
     candidate = _first(given.get("candidates"))
+    content = _table(_table(candidate).get("content"))
     reason = word(_table(candidate).get("finishReason"))
+    written = _written(content)
+    is_last = bool(reason) or candidate is None
+    if not reason and loops(written):  # it was hung up on
+        reason, is_last = LOOP, "candidatesTokenCount" in _last_usage(body)
     searched = _table(_table(candidate).get("groundingMetadata"))
     said: dict[str, Any] = {
-        "usage": _usage(
-            _table(given.get("usageMetadata")), searched, is_last=bool(reason) or candidate is None
-        ),
+        "usage": _usage(_table(given.get("usageMetadata")), searched, is_last=is_last),
         "model": word(given.get("modelVersion")),
         "response_id": word(given.get("responseId")),
         "sources": _sources(searched, _table(_table(candidate).get("urlContextMetadata"))),
@@ -60,8 +65,7 @@ def read(body: bytes) -> Reply:
     if candidate is None:
         blocked = word(_table(given.get("promptFeedback")).get("blockReason"))
         return Reply(text="", finish="refused", reason=blocked or "NO_CANDIDATES", **said)
-    content = _table(candidate.get("content"))
-    text = _written(content)
+    text = _characters(written)
     if reason == "STOP":
         calls = _calls(content)
         return Reply(text=text, calls=calls, said=content if calls else {}, **said)
@@ -73,14 +77,28 @@ def read(body: bytes) -> Reply:
     )
 
 
+def _last_usage(body: bytes) -> Mapping[str, Any]:
+    """What the last event of a stream says that it took: the service counts on in each."""
+    return _table(chunks(body)[-1].get("usageMetadata"))
+
+
+def text_of(item: Any) -> str:
+    """What one event of a stream adds to the text of the answer."""
+    candidate = _first(_table(item).get("candidates"))
+    return _written(_table(_table(candidate).get("content")))
+
+
 def _written(content: Mapping[str, Any]) -> str:
-    texts = [
+    return "".join(
         _text(part.get("text"))
         for part in _tables(content.get("parts"))
         if part.get("thought") is not True
-    ]
+    )
+
+
+def _characters(text: str) -> str:
     # JSON can hold half of a surrogate pair, which no file can: it becomes the replacement character.
-    return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _calls(content: Mapping[str, Any]) -> tuple[Call, ...]:

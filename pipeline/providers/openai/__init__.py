@@ -25,8 +25,9 @@ from pipeline.providers import (
 from pipeline.providers.bodies import parse
 from pipeline.providers.faults import fault, sound
 from pipeline.providers.http import KeyHeader, Line, Timeouts
+from pipeline.providers.loops import Watch
 from pipeline.providers.openai import wire
-from pipeline.providers.openai.reply import items, read
+from pipeline.providers.openai.reply import items, read, text_of
 from pipeline.providers.pieces import pieces, size, stream, whole
 from pipeline.schema import Schema, dialects
 from pipeline.stages import Stage
@@ -134,7 +135,8 @@ class OpenAI:
         told = pieces(wire.body(request, service))
         length = size(told)
         bounds.refuse_too_large(request, length, service)
-        answer = await self._line.post(_PATH, stream(told), length)
+        watch = Watch(text_of) if request.settings.stream else None
+        answer = await self._line.post(_PATH, stream(told), length, watch)
         if answer.status != 200:
             raise fault(answer, self.endpoint)
         return sound(answer, self.endpoint, items)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pipeline.errors import ReplyError
 from pipeline.providers import Call, Reply, Usage
 from pipeline.providers.bodies import parse, word
+from pipeline.providers.loops import LOOP, loops
 from pipeline.providers.sse import events, is_stream
 
 Json = dict[str, Any]
@@ -38,7 +39,8 @@ def read(body: bytes) -> Reply:
     """Understand an answer.
 
     `stop` is the one plain end, and a call of functions. Without any reason, and with `length`, the
-    answer counts as truncated; every other reason as refused, unknown ones included.
+    answer counts as truncated; every other reason as refused, unknown ones included. One that got into
+    a loop and has no reason was hung up on: its reason is `LOOP`.
 
     Raises:
         ReplyError: `not_json`, or `bad_reply` where it is JSON of another kind.
@@ -65,12 +67,20 @@ def _read(answer: Mapping[str, Any]) -> Reply:
     if refusal:
         return Reply(text=refusal, finish="refused", reason="refusal", **said)
     if reason.lower() in _TRUNCATED:
-        return Reply(text=text, finish="truncated", reason=reason or "no_finish_reason", **said)
+        is_loop = not reason and loops(_parts(message)[0])  # then it was hung up on
+        told = LOOP if is_loop else reason or "no_finish_reason"
+        return Reply(text=text, finish="truncated", reason=told, **said)
     if calls := _calls(message):
         return _calling(text, message, calls, said)
     if reason.lower() == "stop":
         return Reply(text=text, **said)
     return Reply(text=text, finish="refused", reason=reason, **said)
+
+
+def text_of(item: Any) -> str:
+    """What one chunk of a stream adds to the text of the answer."""
+    choice = _table(_first(_table(item).get("choices")))
+    return _parts(_table(choice.get("delta")) or _table(choice.get("message")))[0]
 
 
 def items(body: bytes) -> list[Any]:
