@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.errors import SetupError
 from pipeline.ledger import Ledger, Line
 from pipeline.results import CONTINUES, Result
-from pipeline.writers import data_file, dump, remove_data, write_data
+from pipeline.writers import data_file, dump, file_of, remove_data, write_data
 
 
 async def commit(
@@ -32,7 +32,10 @@ async def commit(
     if output is None:
         return 0
     earlier = ledger.lines_of(path)
-    if earlier and all(map(_says_nothing, results)):
+    says_more = any(result.data is not None for result in results)
+    if all(map(_says_nothing, results)) and any(
+        not says_more or line.status not in CONTINUES for line in earlier
+    ):
         return 0  # what an earlier pass found is still all that is known
     await ledger.lift(path)
     try:
@@ -89,15 +92,9 @@ def _says_nothing(result: Result) -> bool:
 
 def _written(output: Path, result: Result) -> Line:
     """The line of a Result, after its data file is written."""
-    file = _file_of(result)
+    file = file_of(result)
     if file:
         write_data(output, file, result.data)
     text = dump(result.to_json())
     name = str(file) if file else None
     return Line(result.document.path, result.stage or "", result.status, text, name)
-
-
-def _file_of(result: Result) -> Path | None:
-    if result.stage is None or result.status not in {"valid", "invalid"}:
-        return None
-    return data_file(result.stage, result.document.path, rejected=result.status == "invalid")

@@ -9,8 +9,7 @@ from pipeline.document import Document, Page
 from pipeline.errors import LoadError, SetupError
 from pipeline.ledger import Words
 from pipeline.loaders import Limits, Loaders, has_look, wire
-from pipeline.providers import Provider
-from pipeline.results import Coverage, Finding
+from pipeline.results import Finding
 
 #: How to get what is missing.
 INSTALL = "pip install 'fieldsift[local]'"
@@ -127,33 +126,29 @@ def needs_ocr(path: str) -> SetupError:
     )
 
 
-def _wordless(document: Document) -> list[int]:
+def wordless(document: Document) -> list[int]:
     """The pages whose words nobody looked for; a page that was looked at may well have none."""
     return [
         page.number for page in document.pages if page.is_blind and has_look(document.media_type)
     ]
 
 
-def notes(document: Document, provider: Provider) -> tuple[Finding, ...]:
-    """What was odd about the document, and which pages were not read: warnings of every Result."""
+def notes(document: Document, looks: bool) -> tuple[Finding, ...]:
+    """What was odd about the document, and which pages were not read: warnings of every Result.
+
+    `looks` says that pages without words were seen all the same.
+    """
     odd = tuple(Finding("document", "", told, "warning") for told in document.warnings)
-    unread = _wordless(document)
+    unread = wordless(document)
     if not unread:
         return odd
     pages = ", ".join(map(str, unread[:20])) + (", ..." if len(unread) > 20 else "")
     way_out = f" ({INSTALL} recognises them)" if ocr.missing() else ""
     told = f"no words are known of page {pages}{way_out}: "
-    if provider.reads_images:
+    if looks:
         told += "values that stand there can't be proven"
         return (*odd, Finding("no_words", "", told, "warning"))
     return (*odd, Finding("page_not_read", "", told + "it was not read", "warning"))
-
-
-def coverage(document: Document, provider: Provider, finish: str) -> Coverage:
-    """Which pages were sent, and which of them the answer covers."""
-    unread = [] if provider.reads_images else _wordless(document)
-    sent = document.page_count - len(unread)
-    return Coverage(document.page_count, sent, sent if finish == "stop" else 0, 1)
 
 
 def _fitted(seen: Page, page: Page) -> Page:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pipeline.results import Result
+
 #: ext4, APFS and most others take 255 bytes a name; `.json` and a temporary suffix must fit too.
 _LONGEST_NAME = 200
 
@@ -24,6 +26,18 @@ def data_file(stage: str, document: str, *, rejected: bool = False) -> Path:
         names[0] = "%2F" + names[0]
     folder = Path("rejected", stage) if rejected else Path(stage)
     return folder.joinpath(*names[:-1], names[-1] + ".json")
+
+
+def file_of(result: Result) -> Path | None:
+    """Where the data of a Result lies; None where it has no file.
+
+    Data of a document that was not answered whole did not pass either.
+    """
+    if result.stage is None or result.status not in {"valid", "invalid", "truncated"}:
+        return None
+    if result.status == "truncated" and result.data is None:
+        return None
+    return data_file(result.stage, result.document.path, rejected=result.status != "valid")
 
 
 def _folder(token: str) -> str:

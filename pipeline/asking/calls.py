@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline import tools
-from pipeline.asking.asker import Asker, UnusableError
+from pipeline.asking.asker import Asker, UnusableError, Whose
 from pipeline.errors import FieldsiftError, ReplyError
 from pipeline.limits import Gate
 from pipeline.providers import Call, Reply, Request, Turn
@@ -21,7 +21,11 @@ CALLS: Final = 64
 
 
 async def converse(
-    asker: Asker, gate: Gate, request: Request, functions: Mapping[str, Function], since: int
+    asker: Asker,
+    gate: Gate,
+    request: Request,
+    functions: Mapping[str, Function],
+    whose: Whose,
 ) -> tuple[Reply, tuple[Attempt, ...]]:
     """Ask, run the functions that the model asks for, and ask again, until it answers.
 
@@ -36,7 +40,7 @@ async def converse(
     attempts: tuple[Attempt, ...] = ()
     for left in range(ROUNDS, -1, -1):
         try:
-            reply, attempt = await asker.ask(gate, request, since=since)
+            reply, attempt = await asker.ask(gate, request, whose)
         except FieldsiftError as error:
             raise error.after((*attempts, *error.attempts)) from error
         attempts += (replace(attempt, why="function results") if request.turns else attempt,)
@@ -45,7 +49,7 @@ async def converse(
         if not functions or not left or len(reply.calls) > CALLS:
             raise UnusableError(_lost(reply, functions), *attempts)
         results = [
-            await _result(asker, request, number, call, functions, since)
+            await _result(asker, request, number, call, functions, whose.since)
             for number, call in enumerate(reply.calls)
         ]
         turn = Turn(reply.said, reply.calls, tuple(results))

@@ -7,15 +7,16 @@ endpoint is asked when one is down or wants to be paid, never because of what it
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pipeline import prompts
-from pipeline.asking.asker import Asker
+from pipeline.asking.asker import Asker, Whose
 from pipeline.asking.calls import converse
 from pipeline.document import Document
 from pipeline.errors import (
     DocumentError,
+    Fault,
     FieldsiftError,
     GaveUp,
     LoadError,
@@ -26,6 +27,7 @@ from pipeline.errors import (
 from pipeline.eyes import Seen, readable
 from pipeline.limits import Gate
 from pipeline.loaders import Loaders
+from pipeline.prompts import Ask
 from pipeline.providers import LEVELS, Level, Reply, Request, Shelf
 from pipeline.results import Attempt, Finding
 from pipeline.sending import fitted
@@ -39,7 +41,7 @@ _NO_FORM: Final = frozenset({"too_large", "unsupported_part"})
 _ASIDE: Final = 60.0
 _FOREVER: Final = 2.0**40
 _WHY: Final[dict[Level, str]] = {
-    "full": "first",
+    "full": "",
     "reduced": "schema refused: its outline alone",
     "none": "schema refused: as words alone",
 }
@@ -47,19 +49,21 @@ _WHY: Final[dict[Level, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a stage asks about a document.
+    """What a stage asks about a document: `ask` is which part of it, and about which pages.
 
     `gates` are the endpoints in their order; `looking` brings the words of pages that have none, which
     only engines without eyes wait for; `loaders` draw pages for endpoints that take no PDF; answers of
-    runs before `since` don't count.
+    runs before `since` don't count, and `told` are the calls whose cost its Result tells already.
     """
 
     stage: Stage
     document: Document
+    ask: Ask
     looking: Awaitable[Seen]
     gates: tuple[Gate, ...]
     loaders: Loaders
     since: int = 0
+    told: set[int] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,12 @@ async def request(asked: Question, gate: Gate, level: Level = "full") -> Request
         ReplyError, SetupError: see `sending.fitted`.
 
     """
-    sees = gate.provider.reads_images
-    document = asked.document if sees else readable(await asked.looking)
-    document = await fitted(document, gate.endpoint, asked.loaders, asked.stage)
-    return prompts.request(asked.stage, document, gate.provider, gate.endpoint, level=level)
+    looks = gate.provider.reads_images and asked.stage.send != "text"
+    document = asked.document if looks else readable(await asked.looking)
+    document = await fitted(document, asked.ask.window, gate.endpoint, asked.loaders, asked.stage)
+    return prompts.request(
+        asked.stage, asked.ask, document, gate.provider, gate.endpoint, level=level
+    )
 
 
 class Ways:
@@ -107,6 +113,7 @@ class Ways:
                 every endpoint is down or has no form for the document, what the first one said,
                 and then the others.
             LoadError: see `request`.
+            Fault: anything else that happened.
 
         """
         paid: list[Attempt] = []
@@ -114,6 +121,8 @@ class Ways:
             found = await self._found(asked, paid)
         except FieldsiftError as error:
             raise error.after(paid) from error
+        except Exception as error:
+            raise Fault(str(error)).after(paid) from error
         return replace(found, attempts=(*paid, *found.attempts))
 
     async def is_answered(self, asked: Question, first: Request) -> bool:
@@ -123,16 +132,16 @@ class Ways:
             StateError: what is stored is damaged.
 
         """
-        if self.asker.has(first, asked.since):
+        if self.asker.has(first, asked.since, asked.ask.take):
             return True
         ways: list[tuple[Gate, Level]] = [(g, level) for g in asked.gates for level in LEVELS]
         for gate, level in ways[1:]:
-            if self._was_gone(gate, level, asked.stage.schema.sha256):
+            if self._was_gone(gate, level, asked.ask.schema.sha256):
                 try:
                     one = await request(asked, gate, level)
                 except DocumentError:
                     continue
-                if self.asker.has(one, asked.since):
+                if self.asker.has(one, asked.since, asked.ask.take):
                     return True
         return False
 
@@ -161,7 +170,7 @@ class Ways:
 
     async def _at(self, gate: Gate, asked: Question, paid: list[Attempt]) -> Answered:
         """The answer of one endpoint, with as much of the schema as it takes."""
-        place = (gate.endpoint.name, asked.stage.schema.sha256)
+        place = (gate.endpoint.name, asked.ask.schema.sha256)
         first = self._least.get(place, "full")
         refused: ReplyError | None = None
         tried: list[object] = []
@@ -172,7 +181,7 @@ class Ways:
             tried.append(one.schema)
             if gate is not asked.gates[0] or level != "full":
                 # Before it is paid for: whatever ends this process, the answer is found again.
-                await self._remember(gate, level, asked.stage.schema.sha256)
+                await self._remember(gate, level, asked.ask.schema.sha256)
             try:
                 found = await self._ask(gate, one, level, asked, paid)
             except ReplyError as error:
@@ -191,10 +200,13 @@ class Ways:
     async def _ask(
         self, gate: Gate, one: Request, level: Level, asked: Question, paid: list[Attempt]
     ) -> Answered:
-        why = _WHY[level] if gate is asked.gates[0] else "fallback"
+        why = (_WHY[level] or asked.ask.why) if gate is asked.gates[0] else "fallback"
         functions = asked.stage.functions
+        whose = Whose(
+            asked.document.path, asked.stage.name, asked.since, asked.ask.take, asked.told
+        )
         try:
-            reply, attempts = await converse(self.asker, gate, one, functions, asked.since)
+            reply, attempts = await converse(self.asker, gate, one, functions, whose)
         except FieldsiftError as error:
             paid += _begun(error.attempts, why)
             raise
@@ -206,7 +218,7 @@ class Ways:
         others = [
             way
             for way in ways[1:]
-            if self.asker.offline or self._was_gone(*way, asked.stage.schema.sha256)
+            if self.asker.offline or self._was_gone(*way, asked.ask.schema.sha256)
         ]
         for gate, level in (ways[0], *others) if others else ():
             if found := await self._read_back(gate, level, asked, paid):
@@ -219,7 +231,7 @@ class Ways:
         """The stored answer of one way; None where there is none, or it can't be gone to its end."""
         try:
             one = await request(asked, gate, level)
-            if self.asker.has(one, asked.since):
+            if self.asker.has(one, asked.since, asked.ask.take):
                 return await self._ask(gate, one, level, asked, paid)
         except _DOWN as error:  # in the middle of its calls of functions
             self._put_aside(gate, error)

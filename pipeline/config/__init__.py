@@ -52,7 +52,7 @@ class Setting:
 class Plan:
     """Everything that a run needs, decided: stages with their models settled, and how to reach those.
 
-    `stages[i].model` and those in `stages[i].fallback` are keys of `endpoints` and `prices`. `root` is the folder of the pipeline file, else
+    `stages[i].models` are keys of `endpoints` and `prices`. `root` is the folder of the pipeline file, else
     the working folder; `files` are the pipeline's own files, which are never inputs.
     """
 
@@ -73,6 +73,11 @@ class Plan:
     def engine(self) -> str:
         """The models that answer, in the order of the stages: `gemini:gemini-3.1-flash-lite`."""
         return ", ".join(dict.fromkeys(stage.model or "" for stage in self.stages))
+
+    @property
+    def asked(self) -> tuple[Stage, ...]:
+        """The stages as each of their models is asked: by its own, then by those that it escalates to."""
+        return tuple(each for stage in self.stages for each in (stage, *stage.higher))
 
     @property
     def sha256(self) -> str:
@@ -220,7 +225,9 @@ class _Settings:
 
 
 def _words(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_words(each)}" for name, each in value.items() if each)
+    return ", ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _placed(inputs: Any, base: Path) -> tuple[str, ...]:

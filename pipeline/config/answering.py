@@ -14,7 +14,7 @@ from pipeline.config.services import listed
 from pipeline.errors import ConfigError, FieldsiftError, UsageError
 from pipeline.providers import Endpoint, check
 from pipeline.schema import Schema
-from pipeline.stages import Stage
+from pipeline.stages import Escalation, Stage
 from pipeline.tools import Function
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _OF_THE_MODEL: Final = frozenset(
     {"model", "price", "input_limit", "output_limit", "thinking_levels", *LIMITS}
 )
+#: The settings that each model of a stage may have of its own.
+_OF_MODELS: Final = (
+    "thinking", "media_resolution", "max_output_tokens", "temperature", "seed", "safety", "service_tier", "stream",
+    "tools", "system", "prompt",
+)  # fmt: skip
 _DEFAULTS: Final[dict[str, Any]] = {
     each.name: each.default for each in fields(Stage) if each.default is not MISSING
 }
@@ -64,19 +69,45 @@ def of_file(
     given: Mapping[str, Any], table: "PipelineFile", root: Path, file: Path | None
 ) -> list[Asked]:
     """One stage of `-s`, else those of the file."""
-    prompt = {"prompt": given["prompt"]} if "prompt" in given else {}
-    typed = dict.fromkeys(prompt, "--prompt")
+    own = {name: given[name] for name in ("prompt", "pages") if name in given}
+    typed = {name: f"--{name}" for name in own}
     if "schema" in given:
         schema = Schema.of(given["schema"])
-        return [Asked(Stage(schema.name, schema, **prompt), {"schema": "--schema"} | typed)]
-    stages = []
+        return [Asked(Stage(schema.name, schema, **own), {"schema": "--schema"} | typed)]
+    stages, wrong = [], []
     for number, each in enumerate(table.stage):
-        settings = _settings(each.model_dump(exclude_unset=True, exclude_none=True), root)
+        told = each.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+        settings = _settings(told, root)
         origins = dict.fromkeys(settings, str(file or "-c")) | typed
-        settings |= {"schema": Schema.of(settings.pop("schema_"), root=root)} | prompt
-        origins |= {"schema": str(file or "-c")}
-        stages.append(Asked(Stage(**settings), origins, number))
+        settings |= {"schema": Schema.of(settings["schema"], root=root)} | own
+        try:
+            stages.append(Asked(Stage(**settings), origins, number))
+        except UsageError as error:
+            key = _refused(settings)
+            line = "" if key in own else _line_of(file, ("stage", number, key))
+            wrong.append(f"{line}{error}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     return stages
+
+
+def _refused(settings: Mapping[str, Any]) -> str:
+    """The setting of a stage without which it would be none that is refused; its name where it is another thing."""
+    for key in settings.keys() - {"name", "schema"}:
+        try:
+            Stage(**{name: value for name, value in settings.items() if name != key})
+        except UsageError:
+            continue
+        return key
+    return "name"
+
+
+def _line_of(file: Path | None, place: tuple[int | str, ...]) -> str:
+    """Where a setting stands, as the beginning of a message; empty without a file."""
+    from pipeline.config.file import find_line
+
+    line = find_line(place, file.read_text("utf-8")) if file else None
+    return f"{file}: line {line}: " if line else ""
 
 
 def of_code(stages: Sequence[Stage]) -> list[Asked]:
@@ -119,6 +150,7 @@ class Answering:
         wanted = own or self.model
         if own is None:
             asked = replace(asked, origins=dict(asked.origins) | {"model": self.asking.origin})
+        given = asked
         if named := self.table.models.get(wanted or ""):
             asked = _with_defaults(asked, wanted or "", named, self.asking.root)
         stage = asked.stage
@@ -137,8 +169,62 @@ class Answering:
             model=endpoint.name,
             fallback=tuple(dict.fromkeys(name for name in others if name != endpoint.name)),
         )
+        settled = replace(settled, escalate=self._escalation(given, settled))
         self.asked.append(replace(asked, stage=settled))
         return settled
+
+    def _escalation(self, given: Asked, settled: Stage) -> Escalation | None:
+        """The stage's escalation with its models as names of endpoints, each with the settings of its table.
+
+        What a model's own table says counts before what the stage says, which is meant for the first model; what
+        neither says is as by default.
+
+        Raises:
+            ConfigError, UsageError, SetupError: as `settle`.
+
+        """
+        if settled.escalate is None:
+            return None
+        names, settings = [], []
+        for wanted in settled.escalate.to:
+            origins = {key: origin for key, origin in given.origins.items() if key != "fallback"}
+            higher = replace(given, stage=replace(given.stage, fallback=()), origins=origins)
+            if named := self.table.models.get(wanted):
+                told = named.model_dump(exclude_unset=True, exclude_none=True)
+                higher = replace(
+                    higher, origins={k: o for k, o in origins.items() if k not in told}
+                )
+                higher = _with_defaults(higher, wanted, named, self.asking.root)
+            endpoint = self._higher_endpoint(given, wanted, settled)
+            self._check(higher, wanted, endpoint, f"escalate to {wanted!r} of ")
+            others = tuple(dict.fromkeys(self._fallbacks(higher, wanted)))
+            asked = replace(higher.stage, fallback=tuple(n for n in others if n != endpoint.name))
+            told = {
+                name: value
+                for name in _OF_MODELS
+                if (value := getattr(asked, name)) != getattr(settled, name)
+            }
+            if endpoint.name == settled.model and not told:
+                raise ConfigError(
+                    f"{self._place(given, wanted, 'escalate')}escalate to {wanted!r} of stage {settled.name}: "
+                    f"that is the stage's own model with the same settings; `repair` asks it again"
+                )
+            names.append(endpoint.name)
+            settings.append(told | ({"fallback": asked.fallback} if asked.fallback else {}))
+        return replace(settled.escalate, to=tuple(names), settings=tuple(settings))
+
+    def _higher_endpoint(self, given: Asked, wanted: str, settled: Stage) -> Endpoint:
+        place = self._place(given, wanted, "escalate")
+        told = f"{place}escalate to {wanted!r} of stage {settled.name}: "
+        if wanted.lower() == "auto":
+            raise ConfigError(f"{told}name a model, not auto")
+        try:
+            endpoint = self.endpoint(wanted)
+        except FieldsiftError as error:
+            raise type(error)(f"{told}{error}") from None
+        if endpoint.provider == "local":
+            raise ConfigError(f"{told}the local engine says the same each time; name a model")
+        return endpoint
 
     def _check(self, asked: Asked, name: str, endpoint: Endpoint, whose: str = "") -> None:
         """Refuse settings that the model can't take; where the file says them, with the line.
@@ -166,8 +252,6 @@ class Answering:
 
     def _place(self, asked: Asked, name: str, key: str) -> str:
         """The line of a setting of a stage, or of the table `name` of its model; empty where no file says it."""
-        from pipeline.config.file import find_line
-
         file, origin = self.asking.file, asked.origins.get(key, "")
         place: tuple[int | str, ...] = ("stage", asked.number)
         if origin.startswith("["):
@@ -178,8 +262,7 @@ class Answering:
             place = ("run",)
         if file is None or not origin.startswith(("[", str(file))):
             return ""
-        line = find_line((*place, key), file.read_text("utf-8"))
-        return f"{file}: line {line}: " if line else ""
+        return _line_of(file, (*place, key))
 
     def _fallbacks(self, asked: Asked, name: str) -> list[str]:
         names, stage = [], asked.stage

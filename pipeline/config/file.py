@@ -5,16 +5,13 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import services
-from pipeline.config.tables import FORMS, PipelineFile
+from pipeline.config import services, wording
+from pipeline.config.tables import TABLE, TEXT, PipelineFile
 from pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 _Place = tuple[int | str, ...]
 
@@ -51,8 +48,13 @@ def parse(text: str, file: Path | None, overrides: Sequence[str] = ()) -> Pipeli
     try:
         read = PipelineFile.model_validate(table)
     except ValidationError as error:
-        told = [_mistake(each["type"], each["loc"], _told(each), text) for each in error.errors()]
-        raise ConfigError("\n".join(f"{file or '-c'}: {line}" for line in told)) from None
+        told = [
+            _mistake(each["type"], _named(each["loc"], table), wording.told(each), text)
+            for each in error.errors()
+        ]
+        raise ConfigError(
+            "\n".join(f"{file or '-c'}: {line}" for line in dict.fromkeys(told))
+        ) from None
     if wrong := _refused(read):
         raise ConfigError(
             "\n".join(f"{file or '-c'}: {_where(at, text)}{told}" for at, told in wrong)
@@ -95,16 +97,25 @@ def _put(table: dict[str, Any], override: str) -> None:
     table[last] = value
 
 
-def _told(error: "ErrorDetails") -> str:
-    """What is wrong, for people: in place of a pattern what it stands for."""
-    return FORMS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
+def _named(place: _Place, table: dict[str, Any]) -> tuple[_Place, str]:
+    """The keys of a place, and the name of the stage that it is in, if that has one."""
+    place = tuple(part for part in place if part not in {TEXT, TABLE})
+    if place and place[-1] in wording.ALTERNATIVES:
+        place = place[:-1]
+    match place:
+        case ("stage", int(number), key, *_) if key != "name":
+            name = table["stage"][number].get("name")
+            return place, name if isinstance(name, str) else ""
+    return place, ""
 
 
-def _mistake(kind: str, place: _Place, message: str, text: str) -> str:
+def _mistake(kind: str, at: tuple[_Place, str], message: str, text: str) -> str:
+    place, stage = at
     names = [str(part) for part in place]
     where = _where(place, text)
     if kind != "extra_forbidden":
-        return f"{where}{'.'.join(names)}: {message.removeprefix('Value error, ')}"
+        whose = f"stage {stage}: {'.'.join(names[2:])}" if stage else ".".join(names)
+        return f"{where}{whose}: {message}"
     known = _known(place)
     close = difflib.get_close_matches(names[-1], known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

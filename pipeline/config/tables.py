@@ -2,15 +2,27 @@
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    model_validator,
+)
 
+from pipeline.rules import CHECKS
 from pipeline.stages import (
+    KINDS,
     NAME,
     PROMPT,
     SYSTEM,
     TOOLS,
+    Kind,
     MediaResolution,
     Safety,
+    Send,
     ServiceTier,
     Thinking,
 )
@@ -25,6 +37,9 @@ _A_BUCKET = r"^gs://[a-z0-9][a-z0-9._-]*(?:/[^\s#?]*)?$"
 _A_STAGE = f"^(?:{NAME.pattern})$"
 _Tool = Annotated[str, Field(pattern=_A_TOOL, min_length=1)]
 
+#: The forms of a rule: steps in the places of pydantic's errors that are no keys of the file.
+TEXT: Final = "(text)"
+TABLE: Final = "(table)"
 #: What each pattern wants, in words.
 FORMS: Final = {
     _A_TOOL: f"a tool is {', '.join(TOOLS)}, or a Python function as module:function",
@@ -132,7 +147,11 @@ class ModelSettings(Table):
     service_tier: ServiceTier | None = Field(
         default=None, description="flex is half the price and may wait; priority is dearer"
     )
-    stream: bool = Field(default=False, description="Take the answer as it is written")
+    stream: StrictBool | None = Field(
+        default=None,
+        description="Take the answer as it is written: one that repeats itself without end is broken off, and the rest "
+        "of it is not paid. If missing: of Google's own services, where it may be longer than 16,384 tokens",
+    )
     tools: list[_Tool] = Field(
         default=[],
         description="Tools of the service, or module:function from this file's folder; needs allow_tools_on_untrusted under [run]",
@@ -202,14 +221,15 @@ class ProviderTable(LimitsTable):
         description="For the wire gemini: whether the key goes in x-goog-api-key or as a bearer token",
     )
     pdf: Literal["file", "images", "text"] | None = Field(
-        default=None, description="How PDFs go there: as files, as a picture of each page, as text"
+        default=None,
+        description="How a PDF goes there whose text alone is not enough: as a file, as a picture of each page; or always as text",
     )
-    sees: bool | None = Field(default=None, description="Whether it takes pictures")
-    hears: bool | None = Field(default=None, description="Whether it takes sound")
+    sees: StrictBool | None = Field(default=None, description="Whether it takes pictures")
+    hears: StrictBool | None = Field(default=None, description="Whether it takes sound")
     schema_: Literal["json_schema", "json_object", "none"] | None = Field(
         default=None, alias="schema", description="What its response_format takes"
     )
-    effort: bool | None = Field(default=None, description="Whether it knows reasoning_effort")
+    effort: StrictBool | None = Field(default=None, description="Whether it knows reasoning_effort")
     limit_name: Literal["max_completion_tokens", "max_tokens"] | None = Field(
         default=None, description="How it calls the longest answer"
     )
@@ -258,12 +278,61 @@ class RunTable(LimitsTable):
         default=None,
         ge=0,
         le=1,
-        description="Values of which the local engine is less sure are left out",
+        description="Values that are less sure are left out",
     )
-    allow_tools_on_untrusted: bool | None = Field(
+    allow_tools_on_untrusted: StrictBool | None = Field(
         default=None,
         description="Allow tools: what a document says can then make the model carry its content away",
     )
+
+
+class EscalateTable(Table):
+    """Who is asked next for the leaves that still fail."""
+
+    to: list[str] = Field(
+        min_length=1, description="Models, or names of [models] tables, in the order they are asked"
+    )
+    on: list[Kind] = Field(
+        default=list(KINDS), min_length=1, description="Why a leaf goes up; all of them if missing"
+    )
+    max_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The largest share of a run's documents that goes up, in a second pass; at least one may, however small it is",
+    )
+
+
+class RuleTable(Table):
+    """A rule over the fields of a stage, or check digits of one field."""
+
+    rule: str | None = Field(default=None, description="net + vat == total")
+    tolerance: str | float | int | None = Field(
+        default=None, description="How far both sides may be apart: 0.01, or 1% of the larger one"
+    )
+    name: str | None = Field(default=None, description="What findings of the rule are called")
+    check: str | None = Field(default=None, description=f"One of {', '.join(CHECKS)}")
+    field: str | None = Field(default=None, description="The field that is checked: seller.account")
+    severity: Literal["error", "warning"] = Field(
+        default="error", description="A warning leaves the result valid"
+    )
+
+
+def _rule_form(given: Any) -> str | None:
+    if isinstance(given, str):
+        return TEXT
+    return TABLE if isinstance(given, dict | RuleTable) else None
+
+
+_RULE_FORM: Final = Discriminator(
+    _rule_form,
+    custom_error_type="rule_form",
+    custom_error_message='a rule is a text ("net + vat == total", "iban"), or a table with rule or check',
+)
+_Rule = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[RuleTable, Tag(TABLE)],
+    _RULE_FORM,
+]
 
 
 class StageTable(ModelSettings):
@@ -279,6 +348,28 @@ class StageTable(ModelSettings):
     )
     evidence: Literal["flagged", "required"] = Field(
         default="flagged", description="required: a value that is not found is an error"
+    )
+    repair: int = Field(
+        default=2, ge=0, le=10, description="How often what fails is asked again; 0: never"
+    )
+    votes: int = Field(
+        default=1, ge=1, le=2, description="2: everything is asked twice, and what differs goes up"
+    )
+    escalate: EscalateTable | None = Field(
+        default=None, description="Who is asked next for what still fails"
+    )
+    validate_: list[_Rule] = Field(
+        default=[],
+        alias="validate",
+        description="Rules (net + vat == total), checks of all fields of their name (iban), or tables of them",
+    )
+    pages: str | None = Field(
+        default=None,
+        description="The only pages that are read: 1-3, 7, 10- or last; all if missing",
+    )
+    send: Send = Field(
+        default="auto",
+        description="How pages of PDFs go to a service: auto is, page by page, the cheapest form that keeps the content",
     )
 
 

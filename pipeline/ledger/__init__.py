@@ -12,7 +12,7 @@ that each line stands there exactly once, whenever the process died.
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,41 @@ class Ledger(Surveyed):
             return 0
         row = self._database.read(query, *values)
         return int(row[0] or 0)
+
+    # who goes up ----------------------------------------------------------------------------
+
+    async def decide(
+        self, stage: str, pipeline: str, run: Pass, granted: Mapping[str, bool]
+    ) -> None:
+        """Note for inputs whether they may go up to a stage's next model; all of them at once."""
+        rows = [
+            {
+                "source": source,
+                "stage": stage,
+                "pipeline": pipeline,
+                "granted": int(may),
+                "run": run.id,
+            }
+            for source, may in granted.items()
+        ]
+
+        def _job(db: sqlite3.Connection) -> None:
+            db.executemany(inserting("raised", "insert or replace"), rows)
+
+        await self._database.write(_job)
+
+    def decided(self, source: str, stage: str, pipeline: str, since: int) -> bool | None:
+        """Whether an input may go up, as it was decided for this pipeline in a run from `since` on; None: it was not."""
+        query = "select granted from raised where source = ? and stage = ? and pipeline = ? and run >= ?"
+        row = self._database.read(query, source, stage, pipeline, since)
+        return None if row is None else bool(row[0])
+
+    def granted(self, stage: str, pipeline: str, since: int) -> int:
+        """How many inputs may go up, by decisions that still hold."""
+        query = (
+            "select count(*) from raised where stage = ? and pipeline = ? and run >= ? and granted"
+        )
+        return int(self._database.read(query, stage, pipeline, since)[0])
 
     async def lift(self, source: str) -> None:
         """Take a source's mark away before its files change, so that a kill leaves nothing unfinished marked."""
@@ -349,6 +384,22 @@ class Ledger(Surveyed):
         """
         values = {"cost": cost, "state": state, "tokens": tokens, "id": call}
         await self._database.write(lambda db: db.execute(_BOOKED, values))
+
+    async def note_buyer(self, call: int, document: str, stage: str) -> None:
+        """Note for whom a call was made."""
+        row = {"document": document, "stage": stage, "call": call}
+        await self._database.write(
+            lambda db: db.execute(inserting("bought", "insert or replace"), row)
+        )
+
+    def bought(
+        self, place: tuple[str, str], key: str, take: int, since: int
+    ) -> tuple[int, int | None] | None:
+        """The call that brought a document and stage its answer in a run from `since` on, and its cost; None: no such."""
+        query = """select calls.id, cost from bought join calls on calls.id = call where document = ? and stage = ?
+                   and key = ? and take = ? and run >= ? and state = 'paid' order by calls.id desc limit 1"""
+        row = self._database.read(query, *place, key, take, since)
+        return None if row is None else (row[0], row[1])
 
     def recent(self, endpoint: str, since: float) -> list[tuple[float, int, int]]:
         """The calls of an endpoint since a moment (seconds since 1970), oldest first: when, tokens, cost or reserve."""

@@ -13,7 +13,7 @@ from pipeline.ledger.mark import Mark, Seen
 from pipeline.ledger.versions import proof, proving, version_of
 
 #: Tables whose rows are all checked, where a check is due; the others' are checked as they are read.
-_CHECKED: Final = ("runs", "sources", "lines", "since", "calls")
+_CHECKED: Final = ("runs", "sources", "lines", "since", "raised", "bought", "calls")
 _WHOLE: Final = (*_CHECKED, "replies", "words", "shelf")
 #: A higher version is no version.
 _VERSIONS: Final = 1000

@@ -35,11 +35,11 @@ from pipeline.writers import sync_folder
 
 _ROWIDS: Final = frozenset({"runs", "lines", "calls"})
 _TABLES: Final = {
-    "ledger.sqlite": ("runs", "sources", "lines", "since", "calls"),
+    "ledger.sqlite": ("runs", "sources", "lines", "since", "raised", "bought", "calls"),
     "replies.sqlite": ("replies", "words", "shelf"),
 }
 #: Rows that later ones may have lifted: those of a log whose order is broken don't count.
-_LIFTED: Final = frozenset({"sources", "since"})
+_LIFTED: Final = frozenset({"sources", "since", "raised"})
 _STATES: Final = frozenset({"sent", "paid", "unknown", "free"})
 _LAST_RUN: Final = """select max(run) from (select run from calls union all select run from sources
   union all select id from runs union all select 1)"""

@@ -142,6 +142,7 @@ class Surveyed:
             for query in (
                 "delete from sources where path = ?",
                 "delete from since where source = ?",
+                "delete from raised where source = ?",
                 "delete from lines where source = ?",
             ):
                 db.executemany(query, names)

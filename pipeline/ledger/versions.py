@@ -20,6 +20,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "sources": ("path", "size", "mtime_ns", "pipeline", "run"),
     "lines": ("seq", "source", "path", "stage", "status", "file", "line"),
     "since": ("source", "path", "stage", "run"),
+    "raised": ("source", "stage", "pipeline", "granted", "run"),
+    "bought": ("document", "stage", "call"),
     "calls": (
         "id", "key", "take", "run", "endpoint", "reserved", "cost", "state", "at", "tokens",
     ),
@@ -159,7 +161,21 @@ create table if not exists shelf (
 create index if not exists shelf_until on shelf (until)
 """
 
+
+def _ledger_2(connection: sqlite3.Connection) -> None:
+    """Which documents may go up to the next model, where a stage bounds how many: granted 1 or 0, and in which run; for whom calls were."""
+    _run(
+        connection,
+        """create table raised (
+             source text not null, stage text not null, pipeline text not null, granted integer not null,
+             run integer not null, proof blob, primary key (source, stage)) without rowid;
+           create table bought (
+             document text not null, stage text not null, call integer not null, proof blob,
+             primary key (document, stage, call)) without rowid""",
+    )
+
+
 #: ledger.sqlite, from version n to n + 1. Released ones are never changed: a new one is added at the end.
-LEDGER: Final[tuple[Migration, ...]] = (_ledger_1,)
+LEDGER: Final[tuple[Migration, ...]] = (_ledger_1, _ledger_2)
 #: replies.sqlite, likewise.
 REPLIES: Final[tuple[Migration, ...]] = (_replies_1,)

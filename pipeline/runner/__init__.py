@@ -7,7 +7,6 @@ running again, and a recording, the store of replies and a replay are the same t
 import asyncio
 import json
 import os
-import traceback
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -17,30 +16,29 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 
-from pipeline.answer import answered, without_data
 from pipeline.asking import Asker, Question, Ways, request
 from pipeline.committing import commit, prune
 from pipeline.config import Plan, cache_folder
 from pipeline.document import Document
-from pipeline.errors import (
-    ContentRefused,
-    DocumentError,
-    FieldsiftError,
-    Interrupted,
-    LoadError,
-    ReplyError,
-    Stopped,
-)
-from pipeline.eyes import Eyes, Seen, coverage, needs_ocr, notes, readable
+from pipeline.errors import Fault, FieldsiftError, Interrupted, LoadError, ReplyError, Stopped
+from pipeline.extracting import extract, without_data
+from pipeline.eyes import Eyes, Seen, needs_ocr, readable
 from pipeline.ledger import Ledger, Pass, Replies, Words
 from pipeline.limits import Gate, Purse, Sent, Waiting, refuse_unpriced, unless
 from pipeline.loaders import Loaders
 from pipeline.providers import Provider, Shelf, Shown, open_provider
-from pipeline.results import DONE, Coverage, DocumentRef, Result, Status
+from pipeline.results import DONE, Coverage, DocumentRef, Result
 from pipeline.runner.listing import Job, Listing
-from pipeline.runner.steps import as_they_come, is_picture, reason_of, reference, unreadable
+from pipeline.runner.shares import Shares, Withheld
+from pipeline.runner.steps import (
+    as_they_come,
+    is_picture,
+    note_fault,
+    reason_of,
+    reference,
+    unreadable,
+)
 from pipeline.runner.survey import Survey, settings_of
 from pipeline.runner.tally import (
     GRACE,
@@ -54,6 +52,7 @@ from pipeline.runner.tally import (
 )
 from pipeline.sources import Source
 from pipeline.stages import Stage
+from pipeline.windows import cut
 
 __all__ = ["GRACE", "PREFLIGHT", "RETRIES", "Options", "Runner", "Survey", "Tally", "exit_code"]
 
@@ -93,7 +92,7 @@ class Runner:
                 plan.prices[name],
                 plan.budget,
                 allowed=self.options.allow_unpriced,
-                stages=plan.stages,
+                stages=plan.asked,
             )
         self.providers: dict[str, Provider] = {
             n: open_provider(e, shelf) for n, e in plan.endpoints.items()
@@ -113,6 +112,7 @@ class Runner:
         self._fatal: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._listing: Listing | None = None
+        self._shares: Shares | None = None
         self._known_stages: frozenset[str] = frozenset(self._stages)
 
     # the folder ---------------------------------------------------------------------------
@@ -131,7 +131,8 @@ class Runner:
 
         """
         await self.begin()
-        job = Job(self.plan, self.ledger, self.options, self._run)
+        self._shares = Shares(self.plan, self.ledger, self._run)
+        job = Job(self.plan, self.ledger, self.options, self._run, self._shares)
         self._listing = listing = Listing(sources, job, self.tally, self._check_readable)
         try:
             self.tally.survey = await listing.survey()
@@ -141,6 +142,7 @@ class Runner:
                 async for result in results:
                     self.tally.count(result)
                     yield result
+            self.tally.unfinished += self._shares.waiting
             if self._fatal:
                 raise self._fatal
             if not self._stop.is_set() and self.tally.stopped is None:
@@ -191,24 +193,34 @@ class Runner:
                 continue
             looking = asyncio.ensure_future(self.eyes.look(document, content))
             for stage in self.plan.stages:
-                asked = self.question(stage, document, looking)
-                try:
-                    one = await request(asked, asked.gates[0])
-                    shown: Shown | Result = asked.gates[0].provider.shown(one)
-                except LoadError as error:
-                    shown = unreadable(source, error)
-                yield source.path, stage.name, shown
+                for asked in await self.questions(stage, document, looking):
+                    if asked.ask.take > 1:
+                        continue  # the same request once more
+                    try:
+                        one = await request(asked, asked.gates[0])
+                        shown: Shown | Result = asked.gates[0].provider.shown(one)
+                    except LoadError as error:
+                        shown = unreadable(source, error)
+                    yield source.path, stage.name, shown
             await looking
 
     def stop(self) -> None:
         """Take up nothing new; what is in flight has GRACE seconds to be finished and committed."""
         self.tally.interrupted = True
-        self._stop.set()
-        if self._listing:
-            self._listing.stop()
+        self._take_no_more()
         asyncio.get_running_loop().call_later(
             GRACE, lambda: [worker.cancel() for worker in self._workers]
         )
+
+    def _take_no_more(self) -> None:
+        self._stop.set()
+        if self._listing:
+            self._listing.stop()
+
+    def _end_with(self, error: Exception) -> None:
+        """The run is over; what the other workers have in flight may be paid for and is finished."""
+        self._fatal = self._fatal or error
+        self._take_no_more()
 
     async def aclose(self) -> None:
         """End the child processes and close the connections."""
@@ -242,7 +254,7 @@ class Runner:
                 concurrency=self.jobs,
             )
             self._gates[name].stop = self._stop
-        for stage in plan.stages:
+        for stage in plan.asked:
             for name in (str(stage.model), *stage.fallback)[:-1]:
                 self._gates[name].patience = 0.0  # there is another endpoint to ask
         if book:
@@ -269,7 +281,7 @@ class Runner:
         """The highest price that a call of an earlier run can have been sent at: its own tier isn't kept."""
         asked = {
             stage.service_tier or "standard"
-            for stage in self.plan.stages
+            for stage in self.plan.asked
             if endpoint in {stage.model, *stage.fallback}
         }
         return next((tier for tier in ("priority", "standard", "flex") if tier in asked), "")
@@ -302,18 +314,24 @@ class Runner:
                 if (taken := await listing.take()) is None:
                     return
                 source, early = taken
-                self.tally.sources += 1
+            except Exception as error:  # noqa: BLE001, `run` raises it at the end
+                self._end_with(error)
+                return
+            self.tally.sources += 1
+            try:
                 async for result in self.process(source, early=early):
                     await results.put(result)
                     if self.options.fail_fast and result.status not in DONE:
-                        self._stop.set()
+                        self._take_no_more()
                 self.tally.done += 1
+            except Withheld:
+                self.tally.sources -= 1
             except Interrupted:
                 return
-            except Exception as error:  # noqa: BLE001, `run` raises it at the end
-                # The run is over; what the other workers have in flight may be paid for and is finished.
-                self._fatal = self._fatal or error
-                self._stop.set()
+            except Exception as error:  # noqa: BLE001, as above
+                self._end_with(error)
+            finally:
+                listing.returned()
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What keeps requests back just now, the longest first; empty while they go out."""
@@ -370,7 +388,10 @@ class Runner:
                 document = readable(await unless(self._stop, looking))
             self.tally.pages += document.page_count
             for stage in self.plan.stages:
-                yield await self._stage(stage, document, looking)
+                yield await self._stage(stage, source, document, looking)
+        except Withheld:
+            self.tally.pages -= document.page_count  # they are counted when it comes again
+            raise
         except LoadError as error:  # its pages were found, and were not read
             found = reference(document)
             empty = unreadable(source, error)
@@ -379,7 +400,7 @@ class Runner:
             looking.cancel()
 
     async def _stage(
-        self, stage: Stage, document: Document, looking: "asyncio.Future[Seen]"
+        self, stage: Stage, source: Source, document: Document, looking: "asyncio.Future[Seen]"
     ) -> Result:
         empty = Result(
             document=reference(document),
@@ -392,65 +413,69 @@ class Runner:
             model_class=stage.schema.model_class,
         )
         try:
-            found = await self._ways.answer(self.question(stage, document, looking))
-            provider, reply = found.gate.provider, found.reply
-            empty = replace(
+            asked = await self.questions(stage, document, looking)
+            if not asked:
+                told = f"the stage reads pages {stage.pages}, and the document has {document.page_count}"
+                return without_data(empty, "failed", "no_pages", told)
+            return await extract(
+                asked[0],
+                [each.ask for each in asked],
+                self._ways,
                 empty,
-                engine=found.gate.endpoint.name,
-                attempts=found.attempts,
-                sources=reply.sources,
+                self._note_stop,
+                lambda: self._higher(asked[0], source),
             )
-            seen = (await looking).document
-            sent = replace(
-                empty,
-                coverage=coverage(seen, provider, reply.finish),
-                findings=(*notes(seen, provider), *found.findings),
-            )
-            restore = partial(provider.restore, request=found.request)
-            return await asyncio.to_thread(answered, sent, stage, seen, reply, restore)
-        except (Stopped, DocumentError) as error:
-            paid = replace(empty, attempts=(*empty.attempts, *error.attempts))
-            return self._ended(paid, error)
+        except Fault as error:  # our own fault must not cost the other documents
+            empty = replace(empty, attempts=error.attempts)
+            return self._faulty(empty, document, error.__cause__ or error)
         except FieldsiftError:
             raise
-        except Exception as error:  # noqa: BLE001, our own fault must not cost the other documents
-            self._note_fault(document, error)
-            told = (
-                f"a fault of fieldsift itself ({type(error).__name__}); see {self.tally.fault_log}"
+        except Exception as error:  # noqa: BLE001, as above
+            return self._faulty(empty, document, error)
+
+    def _faulty(self, empty: Result, document: Document, error: BaseException) -> Result:
+        folder = self.plan.output / ".fieldsift" if self.plan.output else cache_folder()
+        self.tally.fault_log = note_fault(folder, document, error)
+        told = f"a fault of fieldsift itself ({type(error).__name__}); see {self.tally.fault_log}"
+        return without_data(empty, "failed", "internal_error", told)
+
+    def _note_stop(self, error: Stopped) -> None:
+        self.tally.stopped = self.tally.stopped or error
+
+    async def questions(
+        self, stage: Stage, document: Document, looking: Awaitable[Seen]
+    ) -> tuple[Question, ...]:
+        """What a stage asks first about a document, one question a window, none where it has none of the stage's pages.
+
+        `looking` is awaited where an engine needs the words.
+        """
+        gates = self._gates_of(stage)
+        since = self.ledger.since(document.path, stage.name, self._run)
+        asks = await asyncio.to_thread(cut, stage, document, *(gate.endpoint for gate in gates))
+        told: set[int] = set()
+        return tuple(
+            Question(
+                stage, document, replace(ask, take=take), looking, gates, self.loaders, since, told
             )
-            return without_data(empty, "failed", "internal_error", told)
-
-    def _ended(self, empty: Result, error: Stopped | DocumentError) -> Result:
-        """The Result of a document that an error ended."""
-        if isinstance(error, Stopped):
-            self.tally.stopped = self.tally.stopped or error
-            return without_data(empty, "over_budget", reason_of(error), str(error))
-        status: Status = "failed"
-        if isinstance(error, LoadError):
-            status = "unreadable"
-        elif isinstance(error, ContentRefused):
-            status = "refused"
-        return without_data(empty, status, error.reason, str(error))
-
-    def question(self, stage: Stage, document: Document, looking: Awaitable[Seen]) -> Question:
-        """What a stage asks about a document; `looking` is awaited where an engine needs the words."""
-        return Question(
-            stage=stage,
-            document=document,
-            looking=looking,
-            gates=tuple(self._gates[name] for name in (str(stage.model), *stage.fallback)),
-            loaders=self.loaders,
-            since=self.ledger.since(document.path, stage.name, self._run),
+            for ask in asks
+            for take in range(1, 1 + (stage.votes if gates[0].provider.stored else 1))
         )
 
-    def _note_fault(self, document: Document, error: Exception) -> None:
-        """Keep what happened in a log: exit code 70 names it."""
-        folder = self.plan.output / ".fieldsift" if self.plan.output else cache_folder()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.tally.fault_log = folder / "faults.log"
-        with self.tally.fault_log.open("a", encoding="utf-8") as log:
-            log.write(f"{document.path}\n")
-            traceback.print_exception(error, file=log)
+    def _higher(self, asked: Question, source: Source) -> tuple[Question, ...]:
+        """The question to each next model of a stage; none where the document is not among those that go up.
+
+        Raises:
+            Withheld: it is not decided yet.
+
+        """
+        if self._shares and not self._shares.may_rise(source, asked.stage.name, asked.since):
+            return ()
+        return tuple(
+            replace(asked, stage=stage, gates=self._gates_of(stage)) for stage in asked.stage.higher
+        )
+
+    def _gates_of(self, stage: Stage) -> tuple[Gate, ...]:
+        return tuple(self._gates[name] for name in (str(stage.model), *stage.fallback))
 
     # what becomes of it -------------------------------------------------------------------
 

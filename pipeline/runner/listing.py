@@ -18,6 +18,7 @@ from pipeline.errors import SetupError, StateError
 from pipeline.ledger import Ledger, Pass
 from pipeline.ledger.survey import Books, Past
 from pipeline.limits import dollars
+from pipeline.runner.shares import Shares
 from pipeline.runner.survey import Change, Findings, Survey, Why, change, retried, settings_of, why
 from pipeline.runner.tally import PREFLIGHT, Options, Tally
 from pipeline.sources import Source
@@ -34,13 +35,15 @@ class Job:
     ledger: Ledger
     options: Options
     run: Pass
+    shares: Shares
 
 
 class Listing:
     """The inputs that have to be worked on, in their order; filled by a task while workers take them.
 
     On an output without results whatever is listed can be taken at once. On any other one the whole
-    listing is compared first: `survey` says what is to do before the first is taken.
+    listing is compared first: `survey` says what is to do before the first is taken. Behind the last
+    input come those again that were withheld, once none is worked on any more and it is decided which go up.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Listing:
         if output and not job.ledger.is_new:
             self._compared = _Compared(job)
         self._more = asyncio.Event()
+        self._deciding = asyncio.Lock()
+        self._out = 0
         self._stopped = False
         self._task = asyncio.create_task(self._fill())
 
@@ -69,14 +74,39 @@ class Listing:
         return await asyncio.to_thread(self._compared.survey, whole=whole)
 
     async def take(self) -> tuple[Source, bool] | None:
-        """The next input, and whether it is among the first of the listing; None after the last one."""
+        """The next input, and whether it is among the first of the listing; None after the last one.
+
+        Whoever took one says when it was worked on: `returned`.
+        """
         while not self._waiting:
+            if self._stopped:
+                return None
             if self._task.done():
                 self._task.result()
-                return None
+            if self._task.done() and not self._out:
+                await self._decide()
+                if not self._waiting:
+                    return None
+                break
             self._more.clear()
             await self._more.wait()
+        self._out += 1
         return self._waiting.take()
+
+    def returned(self) -> None:
+        """An input that was taken is worked on no more."""
+        self._out -= 1
+        self._more.set()
+
+    async def _decide(self) -> None:
+        """Put what was withheld back into the listing; where a budget ended the run, undecided."""
+        shares = self._job.shares
+        async with self._deciding:
+            if shares.waiting and not self._waiting:
+                is_ended = self._tally.stopped is not None
+                again = shares.give_back() if is_ended else await shares.decide(self._tally.found)
+                self._waiting.put(again, early=False)
+                self._more.set()
 
     def gone(self) -> Iterator[list[str]]:
         """The inputs that have results and are not listed, some at a time; for a run that prunes."""
@@ -85,6 +115,7 @@ class Listing:
     def stop(self) -> None:
         """List nothing more."""
         self._stopped = True
+        self._more.set()
 
     async def aclose(self) -> None:
         """Let go of the files; an error of the listing that nobody heard of is dropped."""

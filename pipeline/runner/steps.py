@@ -1,11 +1,13 @@
 """Small steps of a run: what becomes of a document that was not read, and Results as workers give them."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
-from pipeline.answer import without_data
 from pipeline.document import Document
 from pipeline.errors import FieldsiftError, LoadError, QuotaReached
+from pipeline.extracting import without_data
 from pipeline.loaders import sniff
 from pipeline.results import DocumentRef, Result
 from pipeline.sources import Source
@@ -21,6 +23,16 @@ def unreadable(source: Source, error: LoadError) -> Result:
     return without_data(
         Result(DocumentRef(source.path), None, "unreadable"), "unreadable", error.reason, str(error)
     )
+
+
+def note_fault(folder: Path, document: Document, error: BaseException) -> Path:
+    """Keep in a log what happened, which exit code 70 names; where it lies."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / "faults.log"
+    with file.open("a", encoding="utf-8") as log:
+        log.write(f"{document.path}\n")
+        traceback.print_exception(error, file=log)
+    return file
 
 
 def reference(document: Document) -> DocumentRef:

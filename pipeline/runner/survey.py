@@ -17,7 +17,9 @@ Why = Literal[
     "new", "file_changed", "settings_changed", "output_missing", "unfinished", "retry", "force"
 ]
 #: What a change of it can't make a question different: stored answers serve.
-_SAME_QUESTION = frozenset({"evidence", "min_confidence", "fallback", "service_tier", "stream"})
+_SAME_QUESTION = frozenset(
+    {"evidence", "min_confidence", "fallback", "service_tier", "stream", "validate"}
+)
 #: Fields of a stage by the word that its user knows; others go by their own name.
 _WORDS = {"system": "prompt", "prompts_version": "prompt", "schema_sha256": "schema"}
 
