@@ -24,16 +24,16 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.document import Document, Page
+from pipeline.document import Document, Page, Window
 from pipeline.errors import FieldsiftError, LoadError
 from pipeline.estimating.answer import answer_tokens
 from pipeline.estimating.request import likely
-from pipeline.estimating.text import text_tokens
 from pipeline.loaders import Loaders
-from pipeline.prompts import request
+from pipeline.prompts import Ask, request
 from pipeline.providers import Endpoint, open_provider
 from pipeline.schema import Schema
 from pipeline.stages import Stage
+from pipeline.values.tokens import text_tokens
 
 Count = Callable[[str], int]
 Pairs = defaultdict[str, list[tuple[int, int]]]
@@ -89,8 +89,8 @@ def is_left_out(name: Path) -> bool:
 def of_texts(texts: dict[Path, str], count: Count) -> Pairs:
     """Estimated and true tokens of each text."""
     pairs: Pairs = defaultdict(list)
-    for name, whole in texts.items():
-        text = whole[:LONGEST].encode("utf-8", "replace").decode()
+    for name, full in texts.items():
+        text = full[:LONGEST].encode("utf-8", "replace").decode()
         if is_left_out(name) and len(text) >= 20:
             kind = (
                 "labels"
@@ -121,7 +121,13 @@ def of_requests(documents: dict[Path, Document], root: Path, count: Count) -> Pa
         if schema is None or not is_left_out(name):
             continue
         stage = Stage("measured", schema)
-        one = request(stage, document, provider, endpoint)
+        one = request(
+            stage,
+            Ask(Window(tuple(range(1, document.page_count + 1))), schema),
+            document,
+            provider,
+            endpoint,
+        )
         pictures = sum(
             560 * (part.pages[1] - part.pages[0] + 1) if part.kind == "pdf" else 1120
             for part in one.content

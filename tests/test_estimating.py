@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipeline import Pipeline, Stage
 from pipeline.catalogue import find, price
 from pipeline.cli.estimate import table
-from pipeline.document import Document, Page
+from pipeline.document import Document, Page, Window
 from pipeline.errors import KeyRefused, NoInput, SetupError, StateError, UsageError
 from pipeline.estimating import Estimate, Share, text_tokens
 from pipeline.estimating.request import Likely, likely
@@ -29,6 +29,7 @@ from pipeline.estimating.telling import shortest
 from pipeline.ledger import Ledger, StoredReplies, versions
 from pipeline.ledger.glance import Glance
 from pipeline.limits import Gate, Purse
+from pipeline.prompts import Ask
 from pipeline.prompts import request as question
 from pipeline.providers import Endpoint, Usage, open_provider
 from tests.answers import Answer, Seen, error, key_invalid
@@ -166,7 +167,9 @@ def test_digits_are_counted_exactly_and_the_rest_of_a_request_by_its_kind() -> N
     endpoint = Endpoint("gemini", MODEL)
     stage = Stage("receipt", "total float", system="1", prompt="22")
     document = Document("a.txt", "0" * 64, 3, "text/plain", 1, (Page(1, "333"),), ())
-    one = question(stage, document, open_provider(endpoint), endpoint)
+    one = question(
+        stage, Ask(Window((1,)), stage.schema), document, open_provider(endpoint), endpoint
+    )
     one = replace(one, schema=None, content=(one.content[0],))
     high = open_provider(endpoint).ceiling(one)
     figures = likely(stage, document, one, endpoint, high)
@@ -177,8 +180,8 @@ def test_digits_are_counted_exactly_and_the_rest_of_a_request_by_its_kind() -> N
 def test_pages_and_pictures_count_by_the_table_of_the_service(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.pdf").write_bytes(pdf(text_at(50, 50, "one"), text_at(50, 50, "two")))
-    plain = job().estimate(tmp_path / "in", tmp_path / "out")
-    fine = job(Stage("receipt", FIELDS, media_resolution="high")).estimate(
+    plain = job(Stage("receipt", FIELDS, send="pdf")).estimate(tmp_path / "in", tmp_path / "out")
+    fine = job(Stage("receipt", FIELDS, send="pdf", media_resolution="high")).estimate(
         tmp_path / "in", tmp_path / "out"
     )
     assert plain.stages[0].pages == fine.stages[0].pages == 2
@@ -211,7 +214,7 @@ def test_low_is_at_most_expected_and_that_at_most_high(
     stage = Stage("any", body, thinking=thinking, prompt=text)
     document = Document("a.txt", "0" * 64, 3, "text/plain", 1, (Page(1, text),), ())
     provider = open_provider(endpoint)
-    one = question(stage, document, provider, endpoint)
+    one = question(stage, Ask(Window((1,)), stage.schema), document, provider, endpoint)
     figures = likely(stage, document, one, endpoint, provider.ceiling(one))
     for kind in ("input", "output"):
         low, expected, high = (

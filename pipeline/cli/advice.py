@@ -31,7 +31,7 @@ def what_next(facts: Facts) -> str:
     """What to type next, in words or as a command; the most pressing thing alone."""
     why = {reason for status, reason, _ in facts.reasons if status == "over_budget"}
     if facts.fault:
-        return f"report {facts.fault}; the same command continues"
+        return f"report {facts.fault}; the same command with --retry failed asks about its documents again"
     if facts.cut:
         return "the same command continues"
     if "budget" in why:

@@ -1,7 +1,6 @@
 """`fieldsift eval`: an output scored against gold data, with gates for CI."""
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,7 @@ def command(ctx: click.Context, /, gold: Path, folder: Path | None, **options: A
     findings = missed(evaluation, gates)
     told = evaluation.to_json() | {
         "baseline": _against(evaluation, gates, options["baseline"]),
-        "gates": [asdict(finding) for finding in findings],
+        "gates": [finding.to_json() for finding in findings],
     }
     kind = options["output_format"] or ("json" if output.json else "text")
     text = SCORES[kind](told, options["show"])

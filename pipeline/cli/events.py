@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.output import Output, to_nowhere
 from pipeline.cli.progress import Cadence, News, Pause, Standing
-from pipeline.cli.summary import tokens_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -79,7 +78,7 @@ class Events:
             engine=result.engine,
             file=_file_of(result),
             message=wrong[:400] or None,
-            tokens=sum(tokens_of(attempt) for attempt in result.attempts if not attempt.stored),
+            tokens=sum(attempt.took for attempt in result.attempts if not attempt.stored),
             cost_usd=dollars(result.cost_usd),
         )
 
@@ -118,12 +117,10 @@ def dollars(amount: "Decimal | None") -> float | None:
 
 
 def _file_of(result: "Result") -> str | None:
-    from pipeline.writers import data_file
+    from pipeline.writers import file_of
 
-    if result.stage is None or result.status not in {"valid", "invalid"}:
-        return None
-    rejected = result.status == "invalid"
-    return data_file(result.stage, result.document.path, rejected=rejected).as_posix()
+    file = file_of(result)
+    return None if file is None else file.as_posix()
 
 
 def _of_pause(pause: Pause) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command("extract", epilog=EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=str)
 @asking
+@option("--pages", metavar="PAGES", help="The only pages that are read: 1-3, 7, 10- or last.")
 @option(
     "--show-parts", is_flag=True, help="Print what would be sent of each document; send nothing."
 )
@@ -38,7 +39,7 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
 
     output = output_of(ctx)
     keyless = options["offline"] or options["show_parts"] or options["curl"]
-    names = ("schema", "model", "prompt", "budget", "min_confidence")
+    names = ("schema", "model", "prompt", "pages", "budget", "min_confidence")
     decided = planned(
         ctx,
         keyless=keyless,
@@ -124,7 +125,7 @@ def _of_attempts(result: "Result") -> Iterator[str]:
 
     for attempt in result.attempts:
         tokens = " ".join(f"{kind} {number:,}" for kind, number in attempt.tokens.items() if number)
-        how = "stored" if attempt.stored else f"{money(attempt.cost_usd)} USD"
+        how = f"{'stored, ' * attempt.stored}{money(attempt.cost_usd)} USD"
         yield f"  asked {attempt.endpoint} ({attempt.why}): {f'{tokens} tokens, ' * bool(tokens)}{how}"
 
 

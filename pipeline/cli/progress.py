@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.cli.summary import Seen
     from pipeline.limits import Waiting
     from pipeline.runner import Runner
 
@@ -81,16 +80,16 @@ class Meter:
 class Watch:
     """A run as it is looked at, several times a second; `waited` has the seconds of pauses by endpoint."""
 
-    def __init__(self, runner: "Runner", seen: "Seen", earlier: Decimal | None) -> None:
+    def __init__(self, runner: "Runner", earlier: Decimal | None) -> None:
         """`earlier` is what was paid for this output before this run; None where it isn't known."""
         self.waited: defaultdict[str, float] = defaultdict(float)
-        self._runner, self._seen, self._earlier = runner, seen, earlier
+        self._runner, self._earlier = runner, earlier
         self._meter = Meter()
         self._looked: float | None = None
 
     def look(self, now: float) -> Standing:
         """How far the run is."""
-        tally, seen = self._runner.tally, self._seen
+        tally, asker = self._runner.tally, self._runner.asker
         pauses = _pauses(self._runner.waiting(), now)
         if pauses and self._looked is not None:
             self.waited[pauses[0].endpoint] += now - self._looked
@@ -102,9 +101,11 @@ class Watch:
             found=tally.found,
             listed=tally.listed,
             statuses=dict(tally.statuses),
-            tokens=seen.tokens,
-            paid=seen.paid,
-            cost=None if seen.paid is None or self._earlier is None else self._earlier + seen.paid,
+            tokens=asker.tokens,
+            paid=asker.paid,
+            cost=None
+            if asker.paid is None or self._earlier is None
+            else self._earlier + asker.paid,
             budget=self._runner.plan.budget,
             rate=rate,
             left=left,

@@ -183,7 +183,7 @@ async def _run(
         if where.rebuild and not runner.rebuilt:
             output.say("ledger and answers are sound: nothing was rebuilt")
         handle_signals(runner, output)
-        watch = Watch(runner, seen, spent)
+        watch = Watch(runner, spent)
         try:
             with shown(output) as display:
                 async with (

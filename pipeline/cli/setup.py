@@ -59,7 +59,7 @@ def asking(function: F) -> F:
         option(
             "--min-confidence",
             type=click.FloatRange(0, 1),
-            help="Leave out values of which the local engine is less sure; 0.85 keeps the surest.",
+            help="Leave out values that are less sure; 0.85 keeps the surest.",
         ),
         option(
             "--curl",

@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Mapping
+from decimal import Decimal
 from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,8 +236,13 @@ def _spent(money: Mapping[str, Any], *, is_running: bool) -> str:
     if money.get("calls_lost"):
         spent += f", without {money['calls_lost']:,} calls that a damaged ledger lost"
     if money.get("left_usd") is not None:
-        spent += f"; {dollars(money['left_usd'])} left of {money['budget_usd']:g}"
+        spent += f"; {dollars(money['left_usd'])} left of {_plain(money['budget_usd'])}"
     return spent
+
+
+def _plain(amount: float) -> str:
+    """An amount in full, never with an exponent."""
+    return f"{Decimal(str(amount)).normalize():f}"
 
 
 def _of_last_run(told: Mapping[str, Any]) -> str:

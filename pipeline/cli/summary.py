@@ -13,7 +13,7 @@ from pipeline.cli.output import Output
 if TYPE_CHECKING:
     from pipeline.api import Run
     from pipeline.ledger import Ledger
-    from pipeline.results import Attempt, Result
+    from pipeline.results import Result
     from pipeline.runner import Runner
 
 #: Seconds of pauses from which on the summary names them.
@@ -21,16 +21,11 @@ MUCH = 5.0
 
 
 class Seen:
-    """What the summary says about values, findings and tokens; its size is that of the schema, not of the folder.
-
-    `paid` are the dollars of the answers that were bought in this run (None: one has no known price).
-    """
+    """What the summary says about values and findings; its size is that of the schema, not of the folder."""
 
     def __init__(self) -> None:
         self.evidence: Counter[str] = Counter()
         self.findings: Counter[tuple[str, str]] = Counter()
-        self.paid: Decimal | None = Decimal(0)
-        self.tokens = 0
 
     def take(self, result: "Result") -> None:
         """Count one Result."""
@@ -41,16 +36,6 @@ class Seen:
                 pointer = "/".join("*" if token.isdigit() else token for token in tokens)
                 where = f"{result.stage or 'file'}: {result.status}"
                 self.findings[where, f"{finding.rule} {pointer}".strip()] += 1
-        for attempt in result.attempts:
-            if not attempt.stored:
-                self.tokens += tokens_of(attempt)
-                cost = attempt.cost_usd
-                self.paid = None if cost is None or self.paid is None else self.paid + cost
-
-
-def tokens_of(attempt: "Attempt") -> int:
-    """The tokens that an answer took; those of the other kinds are part of these."""
-    return sum(attempt.tokens.get(kind, 0) for kind in ("input", "output", "thoughts", "tool"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +99,11 @@ def as_json(ending: Ending) -> dict[str, object]:
         "gone": tally.gone,
         "pruned": tally.pruned,
         "unfinished": tally.unfinished,
-        "tokens": ending.seen.tokens,
+        "tokens": asker.tokens,
         "sent": asker.sent,
         "stored": asker.stored,
         "retries": ending.runner.retries,
-        "paid_usd": None if ending.seen.paid is None else float(ending.seen.paid),
+        "paid_usd": None if asker.paid is None else float(asker.paid),
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "engine": run.engine,
         "seconds": round(ending.seconds, 1),
@@ -170,12 +155,12 @@ def _for_a_log(ending: Ending, output: Output) -> None:
         sent=asker.sent,
         stored=asker.stored,
         retries=ending.runner.retries or None,
-        tokens=seen.tokens,
+        tokens=asker.tokens,
         superseded=tally.superseded or None,
         unfinished=tally.unfinished or None,
         gone=tally.gone or None,
         pruned=tally.pruned or None,
-        paid_usd=money(seen.paid),
+        paid_usd=money(asker.paid),
         cost_usd=money(run.cost_usd),
         seconds=f"{ending.seconds:.1f}",
         exit=run.exit_code,
@@ -230,12 +215,12 @@ def _values(evidence: Counter[str]) -> list[str]:
 def _bought(ending: Ending) -> list[str]:
     from pipeline.cli.progress import clock
 
-    asker, seen = ending.runner.asker, ending.seen
+    asker = ending.runner.asker
     lines = [
         f"  waited {clock(seconds)} in all for {name}" for name, seconds in ending.pauses.items()
     ]
     if asker.sent or asker.stored:
-        bought = f"{asker.sent} answers bought ({seen.tokens:,} tokens, {money(seen.paid)} USD)"
+        bought = f"{asker.sent} answers bought ({asker.tokens:,} tokens, {money(asker.paid)} USD)"
         again = f", {ending.runner.retries} retries" if ending.runner.retries else ""
         whole = f"{money(ending.run.cost_usd)} USD so far"
         lines.append(f"  {bought}, {asker.stored} stored ones used{again}; {whole}")

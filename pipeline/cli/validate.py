@@ -9,8 +9,20 @@ from pipeline.cli import EPILOG, common, option, output_of
 from pipeline.cli.status import default_output
 
 
-def _rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(rule for text in value for rule in text.split(",") if rule)
+def _rules(texts: tuple[str, ...], own: frozenset[str]) -> list[str]:
+    """The rules that are named, after checking that there are such; one of the run's own may hold a comma."""
+    from pipeline.judge import is_rule
+
+    named = [
+        rule
+        for text in texts
+        for rule in ([text] if text in own else text.split(","))
+        if rule.strip()
+    ]
+    for rule in named:
+        if rule not in own and not is_rule(rule):
+            raise click.UsageError(f"there is no rule {rule!r}; findings name theirs in brackets")
+    return named
 
 
 @click.command("validate", epilog=EPILOG)
@@ -40,14 +52,12 @@ def _rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     "--select",
     multiple=True,
     metavar="RULE,...",
-    callback=_rules,
     help="Only findings of these rules.",
 )
 @option(
     "--ignore",
     multiple=True,
     metavar="RULE,...",
-    callback=_rules,
     help="No findings of these rules.",
 )
 @option("--exit-zero", is_flag=True, help="Exit 0 whatever is found.")
@@ -59,22 +69,22 @@ def command(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> i
     PATH is an output folder (the default: the pipeline file's, else out), or with -s any JSON or JSONL.
     """
     from pipeline.api import validate
+    from pipeline.checking import rule_names
     from pipeline.errors import NoInput
-    from pipeline.judge import is_rule
     from pipeline.reporters import REPORTERS, selected
 
     output = output_of(ctx)
-    for rule in (*options["select"], *options["ignore"]):
-        if not is_rule(rule):
-            raise click.UsageError(f"there is no rule {rule!r}; findings name theirs in brackets")
+    places = paths or (default_output(ctx),)
+    own = frozenset[str]().union(*map(rule_names, places))
+    select, ignore = _rules(options["select"], own), _rules(options["ignore"], own)
     checked = [
         each
-        for path in paths or (default_output(ctx),)
+        for path in places
         for each in validate(path, options["schema"], sources=options["sources"])
     ]
     if not checked and not paths:
         raise NoInput("nothing to validate")
-    checked = selected(checked, select=options["select"], ignore=options["ignore"])
+    checked = selected(checked, select=select, ignore=ignore)
     text = REPORTERS[options["output_format"] or ("json" if output.json else "text")](checked)
     if options["output_file"]:
         options["output_file"].write_text(text + "\n", "utf-8")

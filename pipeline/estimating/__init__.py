@@ -5,7 +5,7 @@
 """
 
 from pipeline.estimating.figures import Estimate, Method, Scaled, Share
-from pipeline.estimating.text import text_tokens
 from pipeline.estimating.walk import Estimator, open_estimator
+from pipeline.values.tokens import text_tokens
 
 __all__ = ["Estimate", "Estimator", "Method", "Scaled", "Share", "open_estimator", "text_tokens"]

@@ -14,8 +14,8 @@ class Share:
     """What one stage would ask of its model.
 
     `requests` would be sent, for so many `documents`; `stored` ones are answered already and cost
-    nothing. Pages and tokens are of the requests that would be sent; of `counted` of them the service
-    itself said how many tokens they have. Costs are US dollars, exact; None is unknown.
+    nothing. Pages are those of the documents that would be asked about, each once; tokens are of the requests
+    that would be sent; of `counted` of them the service itself said how many tokens they have. Costs are US dollars, exact; None is unknown.
     """
 
     stage: str

@@ -6,9 +6,9 @@ from typing import Final
 
 from pipeline.document import Document, Part
 from pipeline.estimating.answer import answer_tokens, thought_tokens
-from pipeline.estimating.text import text_tokens
 from pipeline.providers import Endpoint, Request, Usage
 from pipeline.stages import Stage
+from pipeline.values.tokens import text_tokens
 
 #: A page or picture at the least: what older Gemini models count, and one of two pages of Google's
 #: documentation still names for a PDF page of the newer ones.

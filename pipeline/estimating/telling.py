@@ -10,6 +10,7 @@ from pipeline.config import Plan
 from pipeline.estimating.figures import Share
 from pipeline.providers import Rates
 from pipeline.runner import Options
+from pipeline.stages import Stage
 from pipeline.tools import fingerprint
 from pipeline.usercode import NAMED
 
@@ -74,6 +75,20 @@ def _code(plan: Plan) -> Iterator[str]:
             yield _name(function)
 
 
+def _again(stage: Stage) -> str:
+    """What may be asked beyond the first questions; nothing of an engine that runs here."""
+    repair = f"asking again for what fails (repair = {stage.repair})" if stage.repair else ""
+    if stage.model == "local":
+        repair = ""
+    if stage.escalate is None:
+        return repair
+    most = f" for up to {stage.escalate.max_share:.0%} of the documents"
+    names = (
+        f"asking {', then '.join(stage.escalate.to)}{most if stage.escalate.max_share < 1 else ''}"
+    )
+    return f"{repair}, and {names}," if repair else names
+
+
 def _name(function: Callable[..., Any]) -> str:
     return fingerprint(function).partition("#")[0]
 
@@ -102,6 +117,8 @@ def _notes(
             yield f"stage {stage.name}: rounds of function calls beyond the first are not in these figures"
         if share.requests and share.expected_usd is not None and stage.tools:
             yield f"stage {stage.name}: what tools of the service read is in the high figure alone"
+        if share.requests and (again := _again(stage)):
+            yield f"stage {stage.name}: {again} is not in these figures; a budget holds for it too"
         if stage.fallback:
             yield f"stage {stage.name}: where {stage.model} is down, {', '.join(stage.fallback)} answers at its own price"
         if share.requests and share.high_usd is None:

@@ -1,7 +1,7 @@
 """The Estimator: goes over the inputs as a run would, makes the same requests, and sends none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from decimal import Decimal
@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pipeline.asking import Question, Ways, request
 from pipeline.config import Plan
-from pipeline.document import Document
+from pipeline.document import Document, Window
 from pipeline.errors import (
     DocumentError,
     LoadError,
@@ -32,6 +32,7 @@ from pipeline.providers import Request
 from pipeline.providers.bounds import refuse_too_large
 from pipeline.runner import PREFLIGHT, Options, Runner
 from pipeline.sources import Source
+from pipeline.windows import seen_in
 
 #: How many inputs that can't be asked about are named.
 _NAMED: Final = 10
@@ -139,7 +140,7 @@ class Estimator:
             document = await self.runner.loaders.load(source.path, content)
             looking = _Looking(self.runner.eyes, document, content)
             for stage in self.plan.stages:
-                cost.add(await self._asked(self.runner.question(stage, document, looking)))
+                cost.add(await self._stage(await self.runner.questions(stage, document, looking)))
         except LoadError as error:
             if early and error.reason == "needs_ocr" and not self.runner.options.skip_unreadable:
                 raise needs_ocr(source.path) from error
@@ -151,41 +152,57 @@ class Estimator:
         if len(self._named) < _NAMED:
             self._named.append((path, f"{error.reason}: {error}"))
 
-    async def _asked(self, asked: Question) -> Cost:
-        """What a stage would cost for a document."""
+    async def _stage(self, windows: Sequence[Question]) -> Cost:
+        """What a stage would cost for a document, whose windows are asked about one by one."""
+        cost, failed, pages = Cost(), None, set[int]()
+        for asked in windows:
+            try:
+                cost.add(await self._asked(asked, pages))
+            except ReplyError as error:
+                failed = failed or error
+        if failed:
+            self._leave_out(windows[0].document.path, failed)
+        if windows:
+            total = self._sums[windows[0].stage.name]
+            total.pages += len(pages)
+            total.documents += not failed
+        return cost
+
+    async def _asked(self, asked: Question, pages: set[int]) -> Cost:
+        """What one window would cost; its pages are added where it would be asked about.
+
+        Raises:
+            ReplyError: the service does not take it.
+
+        """
         gate, stage = asked.gates[0], asked.stage
         total = self._sums[stage.name]
         if not gate.provider.stored:
             _refuse_wordless(asked, self.runner.eyes)
-            total.documents += 1
-            total.pages += asked.document.page_count
+            pages.update(asked.ask.window.pages)
             return Cost()
-        try:
-            one = await request(asked, gate)
-            refuse_too_large(one, 0, gate.endpoint.service)
-        except ReplyError as error:
-            self._leave_out(asked.document.path, error)
-            return Cost()
-        total.documents += 1
-        if self._is_known(one) or await self._ways.is_answered(asked, one):
+        one = await request(asked, gate)
+        refuse_too_large(one, 0, gate.endpoint.service)
+        if self._is_known(one, asked.ask.take) or await self._ways.is_answered(asked, one):
             total.stored += 1
             return Cost()
         high = gate.provider.ceiling(one)
-        found = await asyncio.to_thread(likely, stage, asked.document, one, gate.endpoint, high)
+        own = seen_in(Window(asked.ask.window.pages), asked.document)
+        found = await asyncio.to_thread(likely, stage, own, one, gate.endpoint, high)
         found = await self._counted(found, one, gate, total)
         cost = cost_of(found, gate, stage.service_tier or "")
         total.requests += 1
-        total.pages += asked.document.page_count
+        pages.update(asked.ask.window.pages)
         total.input += found.expected.input
         total.output += found.expected.output
         total.cost.add(cost)
         return cost
 
-    def _is_known(self, one: Request) -> bool:
+    def _is_known(self, one: Request, take: int) -> bool:
         """Whether an equal request was made before: the run asks it once. Or nothing may be sent at all."""
         if self.runner.options.offline:
             return True
-        key = int(one.key()[:15], 16)
+        key = int(one.key()[:15], 16) + take
         if key in self._seen:
             return True
         if len(self._seen) < _REMEMBERED:
