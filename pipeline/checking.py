@@ -5,8 +5,9 @@ import json
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 from pipeline.document import Document
 from pipeline.errors import LoadError, NoInput, UsageError
@@ -17,12 +18,24 @@ from pipeline.ledger import Words
 from pipeline.loaders import Loaders
 from pipeline.providers import Hint
 from pipeline.reporters import Checked
-from pipeline.results import DONE, Evidence, Finding, Result, leaves, read_summary
+from pipeline.results import DONE, Evidence, EvidenceStatus, Finding, Result, leaves, read_summary
 from pipeline.schema import Schema
 from pipeline.sources import named_file, real_name
 from pipeline.stages import Stage
 from pipeline.validators import check
+from pipeline.values import fold
 from pipeline.writers import data_file
+
+#: What may be said of a value that is there, the best first.
+_BETTER: Final[tuple[EvidenceStatus, ...]] = (
+    "verified",
+    "derived",
+    "ambiguous",
+    "not_found",
+    "absent",
+)
+#: Rules, and how those begin, that only a run can find broken.
+_OF_THE_RUN: Final = ("model:", "low_confidence", "conflict", "row_", "rows_")
 
 
 def read_results(output: Path) -> Iterator[Result]:
@@ -99,18 +112,7 @@ async def _check_output(
     output: Path, schema: Schema | None, documents: Path | None
 ) -> AsyncGenerator[Checked, None]:
     told = read_summary(output)
-    bodies = told.get("schemas", {})
-    source = f"{output}/run.json"
-    recorded = {
-        sha: Schema(name="recorded", body=body, source=source) for sha, body in bodies.items()
-    }
-    stages = {
-        each["sha256"]: Stage(
-            each["name"], schema or recorded[each["schema_sha256"]], evidence=each["evidence"]
-        )
-        for each in told.get("stages", ())
-        if schema or each["schema_sha256"] in recorded
-    }
+    stages = _stages(told, f"{output}/run.json", schema)
     roots = [documents] if documents else [Path(text) for text in told.get("inputs", ())]
     if not documents and "working_folder" in told:  # where patterns were looked for
         roots.append(Path(told["working_folder"]))
@@ -125,6 +127,37 @@ async def _check_output(
         await reader.loaders.aclose()
         await reader.eyes.aclose()
         words.close()
+
+
+def _stages(told: Mapping[str, Any], source: str, schema: Schema | None) -> dict[str, Stage]:
+    """The stages of a run by their hashes; with another schema in place of their own."""
+    recorded = {
+        sha: Schema(name="recorded", body=body, source=source)
+        for sha, body in told.get("schemas", {}).items()
+    }
+    stages = {}
+    for each in told.get("stages", ()):
+        if not schema and each["schema_sha256"] not in recorded:
+            continue
+        try:
+            stages[each["sha256"]] = Stage(
+                each["name"],
+                schema or recorded[each["schema_sha256"]],
+                evidence=each["evidence"],
+                validate=each.get("validate", ()),
+            )
+        except UsageError as error:
+            hint = "\nthe run had these rules; without -s they are held to its own schema"
+            raise UsageError(f"{error}{hint if schema else ''}") from error
+    return stages
+
+
+def rule_names(path: Path) -> frozenset[str]:
+    """What findings of the rules of a run are called; none where there is no run."""
+    if not (path / "run.json").is_file():
+        return frozenset()
+    stages = _stages(read_summary(path), str(path), None).values()
+    return frozenset(rule.id for stage in stages for rule in stage.validate)
 
 
 async def _check_result(
@@ -150,9 +183,10 @@ async def _check_result(
     except (OSError, ValueError) as error:
         told = f"the data file can't be read: {error}"
         return Checked(str(file), (Finding("no_data", "", told),))
-    # A model's own rules are code that is not here: what they said then still holds.
+    # A model's own rules are code that is not here; confidence, and where answers differ, was known to the run alone:
+    # what was said then still holds.
     same = data == result.data
-    earlier = [f for f in result.findings if f.rule.startswith("model:") and same]
+    earlier = [f for f in result.findings if f.rule.startswith(_OF_THE_RUN) and same]
     if not same:
         told = "the data file is not what the run wrote: results.jsonl holds something else"
         earlier.append(Finding("changed", "", told, "warning"))
@@ -161,18 +195,51 @@ async def _check_result(
         evidence = result.evidence if same else ()
         found = [*earlier, *judge(stage, data, None, evidence)]
         return Checked(str(file), tuple(found), evidence_checked=False)
-    # Only what was proven, of a value that is still the same, may settle where it stands.
-    values, recorded = dict(leaves(data)), dict(leaves(result.data))
-    hints = [
-        _hint(each)
-        for each in result.evidence
-        if each.status in {"verified", "derived"}
-        and each.pointer in values
-        and values[each.pointer] == recorded.get(each.pointer)
-    ]
-    grounded = ground(data, stage.schema, document, hints=hints)
+    grounded = proven_again(result, data, stage.schema, document)
     found = [*earlier, *judge(stage, data, document, grounded)]
     return Checked(str(file), tuple(found), evidence_checked=True)
+
+
+def proven_again(result: Result, data: Any, schema: Schema, document: Document) -> list[Evidence]:
+    """The evidence of data in the whole document, with what the run proved of values that are still the same.
+
+    Only what was proven settles where a value stands.
+    """
+    values, recorded = dict(leaves(data)), dict(leaves(result.data))
+    told = {
+        each.pointer: each
+        for each in result.evidence
+        if each.pointer in values and values[each.pointer] == recorded.get(each.pointer)
+    }
+    hints = [_hint(each) for each in told.values() if each.status in {"verified", "derived"}]
+    return [
+        _as_told(each, told[each.pointer], values[each.pointer], document)
+        if each.pointer in told
+        else each
+        for each in ground(data, schema, document, hints=hints)
+    ]
+
+
+def _as_told(now: Evidence, told: Evidence, value: Any, document: Document) -> Evidence:
+    """The evidence of a value that is still the same: never better than what the run said of it.
+
+    The run read a value on the pages that were shown for it; that it stands on others too proves
+    nothing. A text in parts that only hints led to is recorded with the first of them.
+    """
+    if _BETTER.index(now.status) < _BETTER.index(told.status):
+        return replace(now if told.quote else told, status=told.status)
+    if (now.status, told.status) == ("not_found", "derived") and _begins(value, told, document):
+        return told
+    return now
+
+
+def _begins(value: Any, told: Evidence, document: Document) -> bool:
+    """Whether a text begins with its recorded quote, and that stands where it is said to stand."""
+    page = next((page for page in document.pages if page.number == told.page), None)
+    if page is None or told.quote is None or not isinstance(value, str):
+        return False
+    stands = page.text[told.start or 0 : told.end or 0] == told.quote
+    return stands and fold(value).text.startswith(fold(told.quote).text)
 
 
 def _hint(evidence: Evidence) -> Hint:

@@ -14,6 +14,7 @@
     │   ├── BudgetReached                   the next call could pass the money cap
     │   └── QuotaReached                    a quota per day; waiting seconds does not help
     │       └── PaymentNeeded                   no money left, a spend cap, no billing; waiting does not help at all
+    ├── Fault                           70  our own fault in the work on one document, with what was paid before it
     ├── Interrupted                    130  the run was told to stop before this was sent; nothing is kept of it
     └── DocumentError                    1  one document's trouble: it becomes a Result, the run goes on
         ├── LoadError                       the file can't be read; `reason` is its kind
@@ -107,6 +108,10 @@ class QuotaReached(Stopped):
 
 class PaymentNeeded(QuotaReached):
     """The account has no money left, has met its spend cap, or was never paid for."""
+
+
+class Fault(FieldsiftError):
+    """A fault of our own in the work on one document; `__cause__` is what happened, `attempts` what was paid before."""
 
 
 class Interrupted(FieldsiftError):

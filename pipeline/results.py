@@ -61,12 +61,22 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong or odd: the rule's name, where in `data`, and a sentence."""
+    """One thing that is wrong or odd: the rule's name, where in `data`, and a sentence.
+
+    `related` are pointers of further leaves that it is about: one of them may be what is wrong.
+    """
 
     rule: str
     pointer: str
     message: str
     severity: Severity = "error"
+    related: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; few findings are about several leaves, and only they say it."""
+        told = asdict(self)
+        related = told.pop("related")
+        return told | ({"related": list(related)} if related else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,8 @@ class Attempt:
     also `tool` (what tools of the service read, beside the input), `audio`, and what the service says that the
     input was made of: `input_text`, `input_image`, `input_audio`, `input_video`, `input_document`. Empty where the
     answer does not say what it took. `why` is `first` or the reason for asking again; `stored` says that
-    the answer was there already and nothing was sent. `response_id` is the service's own name of the
+    the answer was there already and nothing was sent now: it costs what was paid for it, once, in the Results of
+    the document and stage that it was bought for, 0 in those of equal documents. `response_id` is the service's own name of the
     answer, which its support asks for; None where it gives none.
     """
 
@@ -88,6 +99,11 @@ class Attempt:
     why: str = "first"
     stored: bool = False
     response_id: str | None = None
+
+    @property
+    def took(self) -> int:
+        """All its tokens; those of the other kinds are part of these."""
+        return sum(self.tokens.get(kind, 0) for kind in ("input", "output", "thoughts", "tool"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +194,7 @@ class Result:
             "reason": self.reason,
             "data": self.data,
             "evidence": [asdict(evidence) for evidence in self.evidence],
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_json() for finding in self.findings],
             "coverage": asdict(self.coverage),
             "attempts": [
                 asdict(attempt) | {"cost_usd": _number(attempt.cost_usd)}
@@ -209,7 +225,7 @@ class Result:
                 reason=line.get("reason"),
                 data=line.get("data"),
                 evidence=tuple(_evidence(item) for item in line.get("evidence", ())),
-                findings=tuple(_known(Finding, item) for item in line.get("findings", ())),
+                findings=tuple(map(_finding, line.get("findings", ()))),
                 coverage=_known(Coverage, line.get("coverage", {})),
                 attempts=tuple(_attempt(item) for item in line.get("attempts", ())),
                 sources=tuple(line.get("sources", ())),
@@ -280,6 +296,10 @@ def _known(kind: type[T], values: Mapping[str, Any]) -> T:
 def _evidence(values: Mapping[str, Any]) -> Evidence:
     box = values.get("box")
     return _known(Evidence, {**values, "box": tuple(box) if box else None})
+
+
+def _finding(values: Mapping[str, Any]) -> Finding:
+    return _known(Finding, {**values, "related": tuple(values.get("related", ()))})
 
 
 def _attempt(values: Mapping[str, Any]) -> Attempt:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.results import Result
-from pipeline.writers import data_file, dump
+from pipeline.writers import dump, file_of
 
 #: What lies in an output folder beside data files.
 OWN = {"results.jsonl", "run.json"}
@@ -71,11 +71,7 @@ def _source_of(path: str, sources: set[str]) -> str:
 
 
 def _files(output: Path, lines: list[Result]) -> Iterator[str]:
-    wanted = {
-        str(data_file(line.stage, line.document.path, rejected=line.status == "invalid")): line
-        for line in lines
-        if line.stage is not None and line.status in {"valid", "invalid"}
-    }
+    wanted = {str(file): line for line in lines if (file := file_of(line)) is not None}
     inside = [path for path in sorted(output.rglob("*")) if ".fieldsift" not in path.parts]
     there = {str(path.relative_to(output)) for path in inside if not path.is_dir()}
     yield from (f"{name}: missing" for name in sorted(wanted.keys() - there))

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Fault = Literal["reset", "half", "stall", "too_long", "too_short", "endless", "trickle", "chunked"]
+Fault = Literal[
+    "reset", "half", "stall", "too_long", "too_short", "endless", "trickle", "chunked", "paced"
+]
 STATUS_WORDS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -108,7 +110,8 @@ class Answer:
     `billed` says that the service worked and charges for it, delivered or not. `hold` waits for
     `Server.release()` before the first byte. `fault`: `reset` sends nothing and breaks the connection;
     `half` breaks it in the middle of the body, `stall` stops there until released; `too_long` and
-    `too_short` announce a wrong length; `endless` never ends; `trickle` sends a byte a second; `chunked` is none, but another framing.
+    `too_short` announce a wrong length; `endless` never ends; `trickle` sends a byte a second; `chunked` is none, but another framing; nor is `paced`: a
+    stream event by event, no faster than the client takes it, and `Server.taken` has how many bytes it took.
     """
 
     status: int = 200

@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
-from pipeline.document import Part, PartKind
+from pipeline.document import Document, Part, PartKind, Window
 from pipeline.errors import (
     FieldsiftError,
 )
@@ -40,6 +40,11 @@ def endpoint(url: str = "http://127.0.0.1:9", **changes: Any) -> Endpoint:
     """The endpoint of a test server."""
     plain = Endpoint("gemini", "gemini-3.1-flash-lite", url, KEY, "GEMINI_API_KEY")
     return replace(plain, **changes)
+
+
+def whole(document: Document) -> Window:
+    """The window that holds all pages."""
+    return Window(tuple(range(1, document.page_count + 1)))
 
 
 def text_part(text: str) -> Part:

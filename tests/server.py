@@ -80,6 +80,7 @@ class Server:
         self.requests: list[Seen] = []
         self.billed: list[Seen] = []
         self.delivered = 0
+        self.taken: list[int] = []
         self.connections = 0
         self.port = 0
         self._next: deque[Answer] = deque()
@@ -291,6 +292,8 @@ class Server:
             return False
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         writer.write(_head(answer, body))
+        if answer.fault == "paced":
+            return await self._pace(body, writer)
         if answer.fault in {"half", "stall"}:
             writer.write(body[: len(body) // 2])
             await writer.drain()
@@ -310,6 +313,20 @@ class Server:
         )
         await writer.drain()
         return not reader.at_eof()
+
+    async def _pace(self, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Send events one by one while the client takes them; what lies in between, in buffers, is kept small."""
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        writer.transport.set_write_buffer_limits(high=0)
+        taken = 0
+        try:
+            for event in body.split(b"\n\n")[:-1]:
+                writer.write(event + b"\n\n")
+                await writer.drain()
+                taken += len(event) + 2
+        finally:
+            self.taken.append(taken)
+        return True
 
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:

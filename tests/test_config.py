@@ -91,7 +91,7 @@ def test_every_mistake_is_told_with_its_line_and_a_way_out(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("version = 2", "Input should be 1"),
+        ("version = 2", "version: it is 1"),
         ("[run", "pipeline.toml"),
         (
             '[[stage]]\nname="a"\nschema="x, y"\n[[stage]]\nname="a"\nschema="x, y"',

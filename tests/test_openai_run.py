@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tests.answers import Answer
-from tests.pdfs import pdf, text_at
+from tests.pdfs import pdf, picture_at, text_at
 from tests.routes_openai import calling, completion, content, error, files, streamed
 from tests.server import Server
 from tests.test_cli import fieldsift, results
 
 KEY = "canary-sk-5b1e90"
-PAGES = pdf(text_at(50, 700, "No. R-0001  Total 12.50"))
+#: With a picture, so that its text alone is not enough.
+PAGES = pdf(text_at(50, 700, "No. R-0001  Total 12.50") + picture_at(50, 50, 300, 300))
 FIELDS = "number, total float"
 DATA = {"number": "R-0001", "total": 12.5}
 
@@ -151,13 +152,15 @@ def test_a_list_as_the_whole_answer_is_wrapped_and_unwrapped(work: Path, server:
 def test_no_money_ends_the_run_and_an_error_of_one_document_does_not(
     work: Path, server: Server
 ) -> None:
-    """402 is final: exit 3, and the same command continues; a bad answer costs one document."""
+    """402 is final: exit 3, and the same command continues; a bad answer, asked again twice, costs one document."""
     arguments = ("run", "inbox", "-s", FIELDS, "-o", "out", "-j", "1", "-m", "openai:any-model")
     server.next(completion({"number": 5}), error(402, "insufficient balance"))
     fieldsift(*arguments, cwd=work, env=env(server), code=3)
     fieldsift(*arguments, cwd=work, env=env(server), code=1)
     assert [status for _, status, _ in lines(work)] == ["invalid", "valid"]
-    assert len(server.requests) == 3
+    whys = [each["why"] for each in results(work / "out")["a.txt"]["attempts"]]
+    assert whys == ["first", "repair 1: /number, /total", "repair 2: /total"]
+    assert len(server.requests) == 5
 
 
 def test_an_answer_that_does_not_say_what_it_took_costs_its_reserve(

@@ -373,7 +373,7 @@ def test_tools_are_refused_until_they_are_allowed(
     assert stage.tools[0] == "google_search"
     assert list(stage.functions) == ["look"]
     for wrong, named in (
-        ("look", r"stage\.0\.tools"),
+        ("look", r"line 7: stage invoice: tools\.1: a tool is"),
         ("own_tools:search", "own_tools has no search"),
         ("elsewhere:look", "no elsewhere.py"),
         ("own_tools:__name__", "no function"),

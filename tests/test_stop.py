@@ -136,7 +136,7 @@ def test_a_run_that_only_waits_ends_at_once(
         f'schema = "{FIELDS}"\n'
     )
     with started(work, env(server), arguments=("run",), patch=patch) as client:
-        wait_until(lambda: server.delivered >= 4)
+        wait_until(lambda: server.delivered >= 2)
         sent = stop(client, Signal.SIGINT)
         assert client.end() == 130
         assert time.monotonic() - sent < SOON

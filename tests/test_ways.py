@@ -12,11 +12,12 @@ import pytest
 from pipeline import eyes
 from pipeline.asking import Answered, Asker, Question, Ways
 from pipeline.catalogue import Service
-from pipeline.document import Document, Page, Part
+from pipeline.document import Document, Page, Part, Window
 from pipeline.errors import GaveUp, QuotaReached, ReplyError, SetupError
 from pipeline.ledger import Ledger, StoredReplies
 from pipeline.limits import Gate, Purse
 from pipeline.loaders import Loaders
+from pipeline.prompts import Ask
 from pipeline.providers import Endpoint, open_provider
 from pipeline.stages import Stage
 from tests.answers import Answer, Seen, error, generated
@@ -82,7 +83,9 @@ class Line:
         def question(document: Document) -> Question:
             looking = asyncio.get_running_loop().create_future()
             looking.set_result(eyes.Seen(document))
-            return Question(self.stage, document, looking, gates, Loaders(1))
+            return Question(
+                self.stage, document, Ask(Window((1,)), SCHEMA), looking, gates, Loaders(1)
+            )
 
         async def answer(one: str | Document) -> Answered | Exception:
             try:

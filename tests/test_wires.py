@@ -264,5 +264,5 @@ def test_schemas_of_any_service_come_back_in_the_users_own_form(work: Path) -> N
         run(work, env, "inbox", "-s", "bill.json", "-o", "out", "-m", "openai:any", "--limit", "1")
         sent = server.requests[0].body["response_format"]["json_schema"]
     assert sent["strict"] is True
-    assert sorted(sent["schema"]["required"]) == ["note", "total"]
+    assert sorted(sent["schema"]["required"]) == ["_quotes", "note", "total"]
     assert results(work / "out")["a.txt"]["data"] == {"total": 5.5}

@@ -1,6 +1,7 @@
 """The service of the simulated world: it counts, answers, bills each answer it generates, and loses some."""
 
 import asyncio
+import hashlib
 import json
 import re
 from collections import Counter, deque
@@ -31,7 +32,7 @@ class Books:
     calm: int = 0
     refused: int = 0
     crowded: int = 0
-    generated: Counter[int] = field(default_factory=Counter)
+    generated: Counter["Asked"] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
     uncertain: int = 0
 
@@ -84,7 +85,7 @@ class Service(httpx.AsyncBaseTransport):
             self._note("reset while sending")
             raise httpx.WriteError("reset by peer")
         body = json.loads(await request.aread())
-        asked = _Asked.of(body)
+        asked = Asked.of(body)
         self._arrive(asked.number, weather is None)
         times = request.extensions["timeout"]
         if weather == "silent":
@@ -156,11 +157,11 @@ class Service(httpx.AsyncBaseTransport):
 
     # answers --------------------------------------------------------------------------------
 
-    async def _generated(self, asked: "_Asked", fault: Fault | None, read: float) -> httpx.Response:
+    async def _generated(self, asked: "Asked", fault: Fault | None, read: float) -> httpx.Response:
         paper = self._papers[asked.number]
         body, cost, counted = self._answer(asked, paper)
         self.books.bill += cost
-        self.books.generated[asked.number] += 1
+        self.books.generated[asked] += 1
         self.books.lost[asked.number] += fault is not None
         self.books.uncertain += fault is not None or not counted
         self._note("billed", asked.number, cost, fault)
@@ -178,7 +179,7 @@ class Service(httpx.AsyncBaseTransport):
         headers = {"content-length": str(len(body)), "content-type": "application/json"}
         return httpx.Response(200, headers=headers, stream=_Body(body, fault, self._pass))
 
-    def _answer(self, asked: "_Asked", paper: Paper) -> tuple[bytes, Fraction, bool]:
+    def _answer(self, asked: "Asked", paper: Paper) -> tuple[bytes, Fraction, bool]:
         """The body, what it costs, and whether it says what it took."""
         rng = self._rng
         most = asked.output
@@ -198,9 +199,10 @@ class Service(httpx.AsyncBaseTransport):
             usage["serviceTier"] = tier.upper()
         cost = _cost(self.scene.price, taken, tier)
         counted = rng.random() < 0.95
-        data = {"number": f"R-{paper.number:04}", "total": paper.number + 0.5}
+        data: dict[str, Any] = {"number": f"R-{paper.number:04}", "total": paper.number + 0.5}
         if paper.kind == "invalid":
-            data["total"] = "much"
+            # Each answer to a further question is wrong in a way of its own, so that no question is asked twice.
+            data = {"f1": asked.said} if asked.is_mending else data | {"total": "much"}
         made = generated(data, usage=usage if counted else {"totalTokenCount": 1}).body
         if paper.kind == "refused":
             made["candidates"] = []
@@ -215,15 +217,17 @@ class Service(httpx.AsyncBaseTransport):
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A request as far as it matters here: which receipt, the most tokens of input and output."""
+class Asked:
+    """A request as far as it matters here: which receipt, what is said, the most tokens of input and output."""
 
     number: int
+    said: str
+    is_mending: bool
     input: int
     output: int
 
     @classmethod
-    def of(cls, body: dict[str, Any]) -> "_Asked":
+    def of(cls, body: dict[str, Any]) -> "Asked":
         config = body["generationConfig"]
         texts = [part["text"] for turn in body["contents"] for part in turn["parts"]]
         texts += [part["text"] for part in body["systemInstruction"]["parts"]]
@@ -231,7 +235,9 @@ class _Asked:
         found = re.search(r"Receipt No: R-(\d{4})", "\n".join(texts))
         assert found, texts
         size = sum(len(text.encode()) for text in texts)
-        return cls(int(found[1]), size, config["maxOutputTokens"])
+        said = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        mends = "f1" in config.get("responseJsonSchema", {}).get("properties", {})
+        return cls(int(found[1]), said, mends, size, config["maxOutputTokens"])
 
 
 class _Body(httpx.AsyncByteStream):
