@@ -39,6 +39,18 @@ def test_what_goes_wrong_is_mended_or_told(reader: Reader, tmp_path: Path) -> No
         assert result.in_order
 
 
+def test_doubled_rows_are_gone_once_their_pages_are_asked_about_again(
+    reader: Reader, tmp_path: Path
+) -> None:
+    """Also where the further answers double rows of their own."""
+    reader.faults = Faults(double=0.03)
+    (bill,) = (
+        each for each in bills(3, most_pages=300, most_rows=2000, seed=0) if len(each.rows) == 270
+    )
+    result = told(reader, tmp_path, bill, boxed=False)
+    assert (result.status, result.lost, result.doubled) == ("valid", 0, 0)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("boxed", [False, True])
 @pytest.mark.parametrize(

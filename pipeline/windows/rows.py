@@ -222,14 +222,21 @@ def doubled(rows: Collection[Row]) -> list[tuple[Row, Row]]:
         if row.line is not None and row.spans:
             at_line[row.line].append(row)
     found: list[tuple[Row, Row]] = []
+    repeating: set[int] = set()  # of two that repeat each other, one is the row
     for beside in at_line.values():
+        if len(beside) < 2:
+            continue
         seen: dict[Any, list[Row]] = defaultdict(list)
-        for row in beside if len(beside) > 1 else ():
-            twins = seen[alike(row.node)]
-            able = twins if not row.repeats else [*beside[:_ON_ONE_LINE], *twins]
-            same = next((each for each in able if each is not row and _is_one(row, each)), None)
-            found += [] if same is None else [(row, same)]
-            twins.append(row)
+        forms = [alike(row.node) for row in beside]
+        for row, form in zip(beside, forms, strict=True):
+            # Of equal rows the later one repeats; of others the one without a place of its own.
+            near = zip(beside[:_ON_ONE_LINE], forms, strict=False) if row.repeats else ()
+            others = [each for each, its in near if its != form and id(each) not in repeating]
+            able = (each for each in (*seen[form], *others) if _is_one(row, each))
+            if (same := next(able, None)) is not None:
+                found.append((row, same))
+                repeating.add(id(row))
+            seen[form].append(row)
     return found
 
 
