@@ -26,7 +26,7 @@ from pipeline import aextract
 from pipeline.providers.gemini.reply import text_of
 from pipeline.providers.loops import Watch
 from pipeline.results import Result
-from tests.cuts import A_PIECE, A_TOKEN, LONGEST, Bill, looping, rows_of, stream
+from tests.cuts import A_PIECE, A_TOKEN, BILLS, LONGEST, Bill, looping, rows_of, stream
 from tests.server import Server
 
 ROW = json.dumps(rows_of(1)[0]) + ", "
@@ -38,20 +38,6 @@ BLOCKS = {
     "a page of 60 rows": json.dumps(rows_of(1, 60))[1:-1] + ", ",
     "a word": "total ",
     "blanks": " ",
-}
-JSON_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "number": {"type": ["string", "null"]},
-        "lines": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"code": {"type": "string"}, "amount": {"type": "number"}},
-            },
-        },
-    },
-    "required": ["number", "lines"],
 }
 
 
@@ -74,7 +60,7 @@ async def read(bill: Bill, *, streamed: bool) -> Result:
         }
         return await aextract(
             bill.text.encode(),
-            JSON_SCHEMA,
+            BILLS,
             model="gemini-3.1-flash-lite",
             stream=streamed,
             max_output_tokens=LONGEST,

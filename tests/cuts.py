@@ -13,6 +13,21 @@ A_TOKEN = 4
 A_PIECE = 32
 #: The longest answer of the cheap models.
 LONGEST = 65_536
+#: The schema of the bills.
+BILLS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "number": {"type": ["string", "null"]},
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"code": {"type": "string"}, "amount": {"type": "number"}},
+            },
+        },
+    },
+    "required": ["number", "lines"],
+}
 
 
 def looping(start: str, block: str, tokens: int = 65_000) -> str:

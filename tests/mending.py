@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from pipeline.api import Storage, open_runner
 from pipeline.config import Call, plan
@@ -16,6 +18,7 @@ from pipeline.runner import Options
 from pipeline.sources import Source
 from pipeline.stages import Stage
 from tests.answers import Answer, Seen, generated, usage_of
+from tests.server import Server
 
 #: How a flat question names its leaf: `lines, row 18, amount: what it is`.
 _ROW = re.compile(r"row (\d+)")
@@ -139,3 +142,12 @@ def answered(document: Document, stage: Stage, budget: object = None) -> Result:
             return await runner._stage(decided.stages[0], Source("a.txt"), document, looking)
 
     return asyncio.run(work())
+
+
+def serving(models: Models, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
+    """The models behind a server that the library asks, for a fixture."""
+    with Server(models) as server:
+        monkeypatch.setenv("GEMINI_API_KEY", "canary")
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        models.server = server
+        yield models

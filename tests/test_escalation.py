@@ -17,7 +17,7 @@ from pipeline.runner import Options
 from pipeline.sources import Source
 from pipeline.stages import Escalation, Stage
 from tests.answers import generated
-from tests.mending import Models, answered, text_document
+from tests.mending import Models, answered, serving, text_document
 from tests.runs import env, started, statuses, wait_until
 from tests.server import Server
 from tests.test_cli import fieldsift, results
@@ -35,12 +35,7 @@ UP = {"to": [STRONG]}
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
-    made = Models(LABELS)
-    with Server(made) as server:
-        monkeypatch.setenv("GEMINI_API_KEY", "canary")
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
-        made.server = server
-        yield made
+    yield from serving(Models(LABELS), monkeypatch)
 
 
 def asked(text: str = TEXT, **settings: Any) -> Any:

@@ -21,8 +21,7 @@ from pipeline.schema.dialects import compile as compiled
 from pipeline.schema.parts import leaves_of, part
 from pipeline.stages import Stage
 from pipeline.windows import Doubt, Merged, sparse
-from tests.mending import Models, answered, text_document
-from tests.server import Server
+from tests.mending import Models, answered, serving, text_document
 
 CHEAP = "gemini-3.1-flash-lite"
 SCHEMA = {
@@ -65,12 +64,7 @@ DOCUMENT = text_document(TEXT)
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
-    made = Models(LABELS)
-    with Server(made) as server:
-        monkeypatch.setenv("GEMINI_API_KEY", "canary")
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
-        made.server = server
-        yield made
+    yield from serving(Models(LABELS), monkeypatch)
 
 
 def asked(budget: object = None, **settings: Any) -> Result:

@@ -23,29 +23,10 @@ from pipeline.values.pages import spans
 from pipeline.windows import Lost, Piece, left, rest
 from pipeline.windows.rest import AGAIN
 from tests.asking import endpoint
-from tests.cuts import LONGEST, Bill, answer, pages_of, rows_of
+from tests.cuts import BILLS, LONGEST, Bill, answer, pages_of, rows_of
 from tests.server import Server
 
-STAGE = Stage(
-    "bill",
-    Schema(
-        "bill",
-        {
-            "type": "object",
-            "properties": {
-                "number": {"type": ["string", "null"]},
-                "lines": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"code": {"type": "string"}, "amount": {"type": "number"}},
-                    },
-                },
-            },
-            "required": ["number", "lines"],
-        },
-    ),
-)
+STAGE = Stage("bill", Schema("bill", BILLS))
 
 
 def document(count: int) -> Document:
