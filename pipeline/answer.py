@@ -19,7 +19,7 @@ from pipeline.results import Status
 from pipeline.schema.nullable import without_nulls
 from pipeline.stages import Stage
 from pipeline.validators.messages import shown
-from pipeline.windows import Lost, Piece, covered, seen_in, sparse
+from pipeline.windows import Lost, Piece, covered, said_of_translation, seen_in, sparse
 
 _ANOTHER: Final = "another model may answer: -m MODEL"
 _FILTER: Final = 'if the document is harmless, set safety = "off" for the stage'
@@ -109,6 +109,7 @@ def read(
     `restore` brings the data into the form of the schema that was asked for, where another one was
     sent. The Piece names no model: who asked knows it. Of an answer that was cut off it holds what is
     whole: see `partial.complete`; rows that it repeated until its end are left out, all but the first.
+    An answer that counts as a whole (see `Stage.by_leaf`) says nothing where it was cut off, and has no evidence.
     """
     whole = before_quotes(reply.text, ask.schema) if reply.finish != "refused" else None
     if whole is not None:  # it ends in its hints: its data is all there
@@ -120,10 +121,26 @@ def read(
         data, cut = _part(reply.text, cut) if cut else _told(ask, reply.text)
     except ReplyError as error:
         return cut or Lost(ask, "failed", error.reason, str(error))
+    if stage.task == "translate":
+        return said_of_translation(ask, stage, document, restore(data), cut)
+    if not stage.by_leaf:
+        return cut or Piece(ask, restore(data), (), ask.window.pages)
     data, quotes = take(restore(data), ask.schema)
     hints = (*reply.hints, *quotes)
     if ask.fields:
         return _side_by_side(ask, stage, document, data, hints)
+    return _of_pages(ask, stage, document, (data, hints), cut)
+
+
+def _of_pages(
+    ask: Ask,
+    stage: Stage,
+    document: Document,
+    said: tuple[Any, Sequence[Hint]],
+    cut: Lost | None,
+) -> Piece | Lost:
+    """An answer in the shape of the stage's schema, each leaf searched on the pages that were shown."""
+    data, hints = said
     data = without_nulls(data, ask.schema.tree, stage.schema.tree)
     seen, own = seen_in(ask.window, document), ask.window.pages
     evidence = ground(data, stage.schema, seen, hints=hints, own=own)

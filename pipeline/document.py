@@ -5,10 +5,13 @@ of words, form fields and evidence are code points of it. Boxes are
 `(x0, y0, x1, y1)` in 0..1 of the page as it is seen (rotation applied), from its top left.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Final, Literal
 
 Box = tuple[float, float, float, float]
+#: Files that are streams of rows, by the end of their names; each row is a document of its own.
+ROWS: Final = (".jsonl", ".ndjson", ".csv", ".tsv")
 PartKind = Literal["text", "pdf", "image", "audio", "video"]
 FieldKind = Literal["text", "check", "choice"]
 
@@ -100,7 +103,10 @@ class Document:
 
     `path` is the name in every output; `sha256` (hex) and `size` are of the file's bytes;
     `page_count` counts what the file has, also where `pages` could not be read.
-    `warnings` are sentences about what was odd but readable.
+    `warnings` are sentences about what was odd but readable. Of a document that is a part of a file,
+    `numbers` are the numbers that its pages have there; pages and evidence keep them. `given` is what goes along
+    with it from earlier stages: names, and JSON values. Of a row, `row` are its columns but the one that is the
+    document's text, and the hash is of that text: rows that read the same are asked the same.
     """
 
     path: str
@@ -112,6 +118,9 @@ class Document:
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
     parent: str | None = None
+    numbers: tuple[int, ...] | None = None
+    given: tuple[tuple[str, Any], ...] = ()
+    row: Mapping[str, Any] | None = None
 
     @property
     def has_text(self) -> bool:
@@ -134,3 +143,12 @@ class Window:
     def shown(self) -> tuple[int, ...]:
         """All pages that are sent, in the document's order."""
         return tuple(sorted((*self.pages, *self.context)))
+
+
+def rows_file(document: str) -> str | None:
+    """The file of rows that a document is a row of, or is taken from a row of; None for all others.
+
+    `tickets.jsonl#17` -> `tickets.jsonl`; `scan.pdf#pages=3-5` is no row.
+    """
+    file, fragment, _ = document.partition("#")
+    return file if fragment and file.lower().endswith(ROWS) else None

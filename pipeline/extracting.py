@@ -1,4 +1,4 @@
-"""One stage of one document, from its pages to a judged Result.
+"""One stage of one document, from its pages to a judged Result; of every task, not of `extract` alone.
 
     pages -> windows -> requests -> replies -> pieces -> merged -> judged -> asked again -> Result
 
@@ -34,7 +34,20 @@ from pipeline.repair import Round, failing, questions
 from pipeline.results import Attempt, Coverage, EvidenceStatus, Finding, Result, Status
 from pipeline.stages import Escalation, Stage
 from pipeline.values.pages import spans
-from pipeline.windows import Lost, Merged, Piece, agreed, left, merge, rest, seen_in
+from pipeline.windows import (
+    Lost,
+    Merged,
+    Piece,
+    agreed,
+    left,
+    left_out,
+    merge,
+    merged_translation,
+    rest,
+    seen_in,
+    whole,
+)
+from pipeline.windows.texts import data_of
 
 #: Of several ends without an answer, the one that the Result tells.
 _WORST: Final[tuple[Status, ...]] = ("over_budget", "unreadable", "refused", "failed", "truncated")
@@ -99,6 +112,12 @@ def judged(
     stage: Stage, document: Document, pieces: Sequence[Piece]
 ) -> tuple[Merged, tuple[Finding, ...]]:
     """All pieces as one answer, and every finding about it."""
+    if not stage.by_leaf:
+        is_translation = stage.task == "translate"
+        taken = (
+            merged_translation(stage, document, pieces) if is_translation else whole(stage, pieces)
+        )
+        return taken, (*taken.findings, *judge(stage, taken.data, document, ()))
     second = [each for each in pieces if each.ask.take > 1 and not each.ask.about]
     others = [each for each in pieces if each.ask.take == 1 or each.ask.about]
     if not others:  # they were lost, and with them what there is to compare with
@@ -184,7 +203,11 @@ class _Line:
             each.left
             for each in told
             if each.left is not None
-            and not (each.left.status == "truncated" and covered.issuperset(each.left.pages))
+            and not (
+                each.left.status == "truncated"
+                and not each.left.ask.text
+                and covered.issuperset(each.left.pages)
+            )
         ]
         if self.pieces:
             self.merged, self.findings = await self._judged(self.pieces)
@@ -322,6 +345,7 @@ class _Line:
             if provider is None
             else notes(seen_in(Window(shown), self.seen), self._looks(provider))
         )
+        short = left_out(self.stage, self.seen, self.windows)
         result = replace(
             empty,
             engine=next((each.gate.endpoint.name for each in self.told if each.gate), empty.engine),
@@ -330,12 +354,12 @@ class _Line:
             data=merged.data,
             evidence=merged.evidence,
             coverage=self._coverage(provider),
-            findings=(*noted, *said, *findings),
+            findings=(*noted, *said, *findings, *((short,) if short else ())),
         )
         if lost:
             return _cut_short(result, lost)
         wrong = next((each.rule for each in result.findings if each.severity == "error"), None)
-        if all(each.status == "absent" for each in merged.evidence):
+        if self.stage.by_leaf and all(each.status == "absent" for each in merged.evidence):
             nothing = Finding("empty", "", "nothing was found: no field has a value", "warning")
             result = replace(result, findings=(*result.findings, nothing))
         return replace(result, status="invalid" if wrong else "valid", reason=wrong)
@@ -352,7 +376,27 @@ class _Line:
         unread = set() if self._looks(provider) else set(wordless(seen))
         sent = {page for ask in self.asks for page in ask.window.shown} - unread
         covered = {page for piece in self.pieces for page in piece.covers} - unread
+        covered -= {page for lost in self.lost if lost.ask.text for page in lost.pages}
         return Coverage(seen.page_count, len(sent), len(covered), len(self.windows))
+
+
+def unasked(stage: Stage, document: Document, empty: Result) -> Result:
+    """The Result of a stage that has no question about a document.
+
+    A single page is one document, which nobody need be asked; else the document has none of the stage's pages.
+    """
+    pages = max(1, document.page_count)
+    if stage.task == "split":
+        own = document.numbers or (1,)
+        coverage = Coverage(document.page_count, 0, document.page_count)
+        data = {"parts": [{"pages": f"{own[0]}"}]}
+        return replace(empty, status="valid", data=data, coverage=coverage, engine=None)
+    if stage.fields:  # of which none is a text
+        coverage = Coverage(document.page_count, 0, document.page_count)
+        same = data_of(document)
+        return replace(empty, status="valid", data=same, coverage=coverage, engine=None)
+    told = f"the stage reads pages {stage.pages}, and the document has {pages}"
+    return without_data(empty, "failed", "no_pages", told)
 
 
 def _kept_back(up: Escalation) -> Finding:

@@ -1,15 +1,16 @@
 """Is an answer good? The validators' findings and what the evidence says, without input or output."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from pipeline import rules
 from pipeline.document import Document
 from pipeline.grounding import ground
 from pipeline.results import Evidence, EvidenceStatus, Finding, Severity, at, leaves
-from pipeline.stages import Stage
+from pipeline.stages import Stage, Task
 from pipeline.validators import check
 from pipeline.validators.messages import shown
+from pipeline.windows import kept_of_translation, out_of_place, parts_of
 
 #: What each evidence status means to a stage: by default, and with `evidence = "required"`.
 _SEVERITY: dict[str, dict[EvidenceStatus, Severity]] = {
@@ -35,7 +36,28 @@ _OWN_RULES = frozenset(
         "too_many",
         "changed",
         "low_confidence",
+        "upstream",
+        "when",
+        "no_inputs",
+        "no_items",
+        "no_item",
+        "function_error",
         "not_escalated",
+        "unsure",
+        "keep_numbers",
+        "keep_codes",
+        "keep_placeholders",
+        "keep_unchecked",
+        "text_missing",
+        "lines_differ",
+        "already_translated",
+        "not_translated",
+        "glossary",
+        "pages_left_out",
+        "pages_missing",
+        "pages_doubled",
+        "pages_order",
+        "pages_unknown",
         "empty",
         "document",
         "page_not_read",
@@ -78,8 +100,9 @@ def judge(
         evidence: where the values stand, when that is known already.
 
     Returns:
-        what the validators find, then the rules of the stage, then `evidence_not_found`, `evidence_ambiguous` and
-        `evidence_derived`. Without document and evidence nothing is said about evidence.
+        what the validators find, then the rules of the stage, then what its task asks of an answer beside its schema;
+        of `extract` then `evidence_not_found`, `evidence_ambiguous` and `evidence_derived`. Without document and evidence
+        nothing is said about evidence.
 
     Raises:
         SchemaError: a reference or a pattern of the schema can't be used.
@@ -87,9 +110,44 @@ def judge(
 
     """
     findings = check(stage.schema, data) + rules.broken(stage.validate, data)
-    if evidence is None and document is not None:
+    if stage.task in _OF_TASKS:
+        findings += _OF_TASKS[stage.task](data, document)
+    if evidence is None and document is not None and stage.task == "translate":
+        findings += kept_of_translation(stage, document, data)
+    if evidence is None and document is not None and stage.by_leaf:
         evidence = ground(data, stage.schema, document)
     return findings + list(_of_evidence(stage, data, evidence or ()))
+
+
+def _of_label(data: Any, document: Document | None) -> Iterator[Finding]:
+    if isinstance(data, dict) and data.get("label", "") is None:
+        yield Finding("unsure", "/label", _UNSURE, "warning")
+
+
+def _of_labels(data: Any, document: Document | None) -> Iterator[Finding]:
+    if isinstance(data, dict) and data.get("labels") == []:
+        yield Finding("unsure", "/labels", "none of the labels applies", "warning")
+
+
+def _of_parts(data: Any, document: Document | None) -> Iterator[Finding]:
+    """Each page stands in one part, in order; and every part has a label where there are some."""
+    for part in parts_of(data):
+        if part.told.get("label", "") is None:
+            yield Finding("unsure", f"/parts/{part.place}/label", _UNSURE, "warning")
+    pages: tuple[int, int] | None = None
+    if document is not None:
+        numbers = document.numbers or (1, max(1, document.page_count))
+        pages = numbers[0], numbers[-1]
+    yield from out_of_place(data, pages)
+
+
+_UNSURE: Final = "no label fits, or two do: it was left open"
+#: What is asked of the answers of a task beside its schema.
+_OF_TASKS: Final[Mapping[Task, Callable[[Any, Document | None], Iterator[Finding]]]] = {
+    "classify": _of_label,
+    "tag": _of_labels,
+    "split": _of_parts,
+}
 
 
 def _of_evidence(stage: Stage, data: Any, evidence: Sequence[Evidence]) -> Iterator[Finding]:

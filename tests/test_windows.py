@@ -131,9 +131,9 @@ def test_rows_are_asked_for_in_windows_whose_answers_stay_short() -> None:
         first, last = ask.window.pages[0], ask.window.pages[-1]
         assert ask.window.context == tuple(p for p in (first - 1, last + 1) if 1 <= p <= 60)
         owned = [given.pages[page - 1] for page in ask.window.pages]
-        assert answer_tokens(ROWS, owned) <= ANSWER
+        assert answer_tokens(Stage("a", ROWS), owned) <= ANSWER
         assert ask.schema == with_quotes(nullable(ROWS))
-        assert answer_tokens(ROWS, owned) < output_tokens(stage, ask, given) <= 65_536
+        assert answer_tokens(Stage("a", ROWS), owned) < output_tokens(stage, ask, given) <= 65_536
 
 
 def test_fields_without_rows_are_asked_for_in_larger_windows_without_context() -> None:
@@ -414,13 +414,19 @@ def test_rows_are_lists_of_objects_at_any_depth() -> None:
 
 def test_an_estimate_of_an_answer_follows_the_lines_of_the_pages() -> None:
     """Prose costs little, rows cost their keys and their text; what is not known has a stated size."""
-    rows = answer_tokens(ROWS, [Page(1, table(50))])
-    assert answer_tokens(ROWS, [Page(1, table(100))]) > 1.9 * rows - 200
+    rows = answer_tokens(Stage("a", ROWS), [Page(1, table(50))])
+    assert answer_tokens(Stage("a", ROWS), [Page(1, table(100))]) > 1.9 * rows - 200
     real = json.dumps([{"item": f"Item 0-{n}", "amount": n + 0.5} for n in range(50)])
     assert len(real) / 4 < rows < len(real)
     prose = "\n".join(
         ["It is agreed between the parties that nothing of this kind shall hold"] * 50
     )
-    assert answer_tokens(ROWS, [Page(1, prose)]) < 100
-    assert answer_tokens(ROWS, [None]) == answer_tokens(ROWS, [Page(1, "")]) > 300
-    assert answer_tokens(PLAIN, [Page(1, table(500))]) == answer_tokens(PLAIN, [])
+    assert answer_tokens(Stage("a", ROWS), [Page(1, prose)]) < 100
+    assert (
+        answer_tokens(Stage("a", ROWS), [None])
+        == answer_tokens(Stage("a", ROWS), [Page(1, "")])
+        > 300
+    )
+    assert answer_tokens(Stage("a", PLAIN), [Page(1, table(500))]) == answer_tokens(
+        Stage("a", PLAIN), []
+    )

@@ -16,7 +16,8 @@ from pipeline.schema.tree import Node, tree
 
 __all__ = ["Node", "Schema", "shipped_names"]
 
-_SHIPPED_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+#: One word: a name of what ships, or of a file, and never a field.
+_WORD = re.compile(r"[\w-]+")
 #: What the short form has and the path of a file has not.
 _SHORT = re.compile(r"[,\n]|:\s")
 
@@ -78,13 +79,18 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in shipped("schemas").glob("*.json"))
 
 
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the product, sorted: all the shipped schemas, and those that need none."""
+    return sorted(path.stem for path in shipped("schemas").glob("*.toml"))
+
+
 def shipped(folder: str) -> Path:
     """A folder that the wheel carries under `pipeline/_shipped`, or the checkout at its top."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "_shipped" / folder
     if inside.is_dir():
         return inside
-    return package.parent / ("fixtures/demo" if folder == "demo" else folder)
+    return package.parent / (folder if folder == "schemas" else f"fixtures/{folder}")
 
 
 def slug(text: str) -> str:
@@ -95,27 +101,38 @@ def slug(text: str) -> str:
 
 
 def _of_text(text: str, root: Path) -> Schema:
-    from pipeline.schema.short import own_type, parse
+    from pipeline.schema.short import parse
 
     if text.endswith(".json") or ("/" in text and not _SHORT.search(text)):
         return _of_file(root / text)
     if usercode.NAMED.fullmatch(text):
         return _of_import(text, root)
-    if _SHIPPED_NAME.fullmatch(text):
+    if _WORD.fullmatch(text):
         if text in shipped_names():
             found = _of_file(shipped("schemas") / f"{text}.json")
             return Schema(text, found.body, source=f"shipped with fieldsift: {text}")
         with suppress(OSError):  # a name that is longer than a file's can be
             if (root / text).is_file():
                 return _of_file(root / text)
-        if "_" not in text and "-" not in text:
-            named = text if len(text) < 64 else "name"
-            raise SchemaError(
-                f"no schema named {text!r}: shipped are {', '.join(shipped_names())}; else give a "
-                f"JSON Schema file (schema.json), module:Model, or fields ('vendor, total float'); "
-                f"one field alone needs its type: '{named} {own_type(named)}'"
-            )
+        raise SchemaError(_no_such(text))
     return _checked("extract", parse(text), f"the short form {text!r}")
+
+
+def _no_such(word: str) -> str:
+    """That no schema has this name, and what it may be meant for."""
+    from difflib import get_close_matches
+
+    from pipeline.schema.short import own_type
+
+    if word in recipe_names():
+        return f"the recipe {word} has no schema file: run it as a whole (`run -s {word}`), or make it yours with `init --recipe {word}`"
+    near = get_close_matches(word[:64].lower().replace("-", "_"), recipe_names(), n=1, cutoff=0.75)
+    named = word if len(word) < 64 else "name"
+    return (
+        f"no schema named {word[:64]!r}: {f'did you mean {near[0]}? ' if near else ''}shipped are "
+        f"{', '.join(recipe_names())}; else give a JSON Schema file (schema.json), module:Model, or fields "
+        f"('vendor, total float'); one field alone needs its type: '{named} {own_type(named)}'"
+    )
 
 
 def _of_file(path: Path) -> Schema:

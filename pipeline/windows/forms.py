@@ -1,6 +1,6 @@
 """In which form each page goes to an endpoint, and what that takes: text, a page of a PDF, or a picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -39,8 +39,13 @@ class Shown:
 
 def shown(document: Document, stage: Stage, service: Service) -> tuple[Shown, ...]:
     """All pages of a document in the forms in which they go to a service."""
+    pages = {page.number: page for page in document.pages}
+    own = None if document.numbers is None else frozenset(document.numbers)
     return tuple(
-        each for part in document.parts for each in _of_part(part, document, stage, service)
+        each
+        for part in document.parts
+        for each in _of_part(part, pages, stage, service)
+        if own is None or each.number in own
     )
 
 
@@ -87,9 +92,10 @@ def _seen(stage: Stage, service: Service) -> Iterator[tuple[Form, int]]:
         yield "image", min((service.image_tokens or {}).get(resolution, _SEEN), _SEEN)
 
 
-def _of_part(part: Part, document: Document, stage: Stage, service: Service) -> Iterator[Shown]:
+def _of_part(
+    part: Part, pages: Mapping[int, Page], stage: Stage, service: Service
+) -> Iterator[Shown]:
     first, last = part.pages
-    pages = {page.number: page for page in document.pages[first - 1 : last]}
     for number in range(first, last + 1):
         page = pages.get(number)
         size = len(part.text) or len(part.data) // (last + 1 - first)

@@ -46,11 +46,13 @@ class Doubt:
     """What the pieces don't settle, as a Finding, and the pages that would: those to ask about again.
 
     Its pointer is that of a leaf, or of an array whose rows are in doubt. `rows` are those of them that stand there twice.
+    `ask` is the question whose answer is doubtful, where one alone is.
     """
 
     finding: Finding
     pages: tuple[int, ...]
     rows: tuple[str, ...] = ()
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from pipeline.results import Evidence
 from pipeline.schema import Node
 from pipeline.schema.nullable import nullable
 from pipeline.stages import Stage
+from pipeline.stages.tasks import WORDS
 from pipeline.values.pages import spans
+from pipeline.windows import translated
 from pipeline.windows.pieces import Lost, Piece
 
 #: Questions about the same pages after one that was cut short.
@@ -70,7 +72,7 @@ def left(told: Piece | Lost) -> Lost | None:
     pages = tuple(page for page in told.ask.window.pages if page not in told.covers)
     if not pages:  # what was cut off are rows of the neighbours that were shown behind them
         return None
-    return replace(told.cut, ask=replace(told.ask, window=Window(pages)))
+    return replace(told.cut, ask=replace(told.cut.ask, window=Window(pages)))
 
 
 def rest(
@@ -78,25 +80,26 @@ def rest(
 ) -> tuple[Ask, ...]:
     """The questions about what a cut answer leaves open, in the order of the pages; none where it is not to be had."""
     lost = left(told)
+    if lost is not None and stage.task == "translate":
+        return translated.rest(stage, document, lost, endpoint)
     if lost is None or lost.status != "truncated" or not lost.pages:
         return ()  # of no page where it went on to rows of the context behind its own
     ask, pages = told.ask, lost.pages
-    able = stage.chosen(max(1, document.page_count))
+    able = stage.pages_of(document)
     limit, most = limit_of(stage, ask, document, endpoint), most_output(stage, endpoint)
     is_empty = isinstance(told, Lost) and lost.reason not in _NOT_OF_ROOM
     if is_empty and limit < most and not ask.again:
         return (_again(ask, pages, limit=min(most, _MORE * limit), able=able),)
-    if ask.fields:
+    if ask.fields or WORDS[stage.task].long != "windows":
         return ()
     if len(pages) > 1:
         half = ceil(len(ask.window.pages) / 2)
         size = len(pages) if len(pages) <= half else ceil(len(pages) / 2)
         shares = [pages[at : at + size] for at in range(0, len(pages), size)]
-        return tuple(
-            replace(_again(ask, share, limit=limit, able=able), again=min(1, ask.again))
-            for share in shares
-        )
-    return _of_one_page(told, lost, (limit, most), able)
+        schema = nullable(ask.schema) if stage.by_leaf else ask.schema
+        asks = (_again(ask, share, limit=limit, able=able) for share in shares)
+        return tuple(replace(each, again=min(1, ask.again), schema=schema) for each in asks)
+    return _of_one_page(told, lost, (limit, most), able) if stage.by_leaf else ()
 
 
 def _of_one_page(

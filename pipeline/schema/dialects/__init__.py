@@ -7,7 +7,7 @@ Gemini's `responseJsonSchema` is the outline itself.
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Literal, get_args
@@ -20,7 +20,17 @@ from pipeline.schema.dialects.flat import Json
 from pipeline.schema.dialects.outline import outlines
 from pipeline.schema.dialects.smaller import cut, folded, nodes, reduced, states, without_long_enums
 
-__all__ = ["DIALECTS", "Dialect", "Level", "compile", "is_whole", "restore", "size"]
+__all__ = [
+    "DIALECTS",
+    "Dialect",
+    "Level",
+    "compile",
+    "is_whole",
+    "listed",
+    "openai",
+    "restore",
+    "size",
+]
 
 Dialect = Literal["gemini", "gemini-openapi", "openai"]
 Level = Literal["full", "reduced", "none"]
@@ -80,6 +90,26 @@ def compile(  # noqa: A001, it is called as dialects.compile
 
     """
     return None if level == "none" else copy.deepcopy(_chosen(schema, dialect, level)[1])
+
+
+def listed(sent: Mapping[str, Any]) -> Json:
+    """The schema of a list of answers, each beside the key of what it is about, of the schema of one as it is sent.
+
+    Its definitions move to the root, where references look for them. An answer in the list has the form of one alone.
+    """
+    answer = {name: value for name, value in sent.items() if name != "$defs"}
+    item = _closed({"key": {"type": "string"}, "answer": answer})
+    root = _closed({"items": {"type": "array", "items": item}})
+    return root | ({"$defs": sent["$defs"]} if "$defs" in sent else {})
+
+
+def _closed(properties: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def restore(data: Any, schema: Schema, dialect: Dialect, level: Level = "full") -> Any:
