@@ -2,6 +2,7 @@
 
     net + vat == total                          sums, differences, products, quotients; brackets
     sum(lines.amount) == net                    sum, count, min, max over all rows
+    any(lines.kind == 'total')                  whether something holds in one row (any), in each row (all)
     lines.quantity * lines.price == lines.amount    once for each row
     issued <= due; due - issued <= 30           dates in order; days between them, days added
     abs(net - paid) < 1; round(net * 0.19, 2) == vat
@@ -28,7 +29,7 @@ from pipeline.results import Finding, Severity
 from pipeline.rules import naming
 from pipeline.rules.checks import CHECKS, fault
 from pipeline.rules.evaluation import leaves_at, outcomes
-from pipeline.rules.parsing import NotARule, parsed, steps
+from pipeline.rules.parsing import NotARule, parsed, pointed, steps
 from pipeline.rules.tree import Node, Path, in_words, is_equation
 from pipeline.rules.values import Tolerance, shown
 
@@ -250,11 +251,11 @@ def _rule(given: Mapping[str, Any], root: "Field") -> Rule:
     try:
         tree = parsed(text, lambda path: naming.known(root, path))
     except NotARule as error:
-        raise ValueError(_pointed(text, error, root)) from None
+        raise ValueError(_pointed(text, error)) from None
     return Rule(text.strip(), tolerance, name, given.get("severity", "error"), tree)
 
 
-def _pointed(text: str, error: NotARule, root: "Field") -> str:
+def _pointed(text: str, error: NotARule) -> str:
     """A mistake with the text under it, and a caret at its place; one word may be a check that is misspelt."""
     told = str(error)
     if re.fullmatch(r"\s*\w{1,40}\s*", text):
@@ -264,9 +265,7 @@ def _pointed(text: str, error: NotARule, root: "Field") -> str:
             if near
             else f" ({told}); checks are {', '.join(CHECKS)}"
         )
-    start = max(0, error.place - 60)
-    line = text[start : start + 100]
-    return f"{told}\n  {line}\n  {' ' * (error.place - start)}^"
+    return pointed(text, NotARule(told, error.place))
 
 
 def _check(given: Mapping[str, Any], root: "Field") -> Check:

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from pipeline.results import escape
 from pipeline.rules.tree import (
+    TRUTHS,
     Call,
     Chain,
     Compare,
@@ -189,6 +190,9 @@ class _Run:
         if node.function == "count":
             found = (self.there(part, at) for at in self.rows(array, bound) for part in node.parts)
             return Decimal(sum(found))
+        if node.function in TRUTHS:
+            held = (self.truth(node.parts[0], at) for at in self.rows(array, bound))
+            return _settled(held, ends=node.function == "any")
         if node.function in {"min", "max"}:
             every = (value for _, _, value in self.values(node, array, bound))
             return extreme(every, largest=node.function == "max")
@@ -248,20 +252,17 @@ class _Run:
         if node.word == "not":
             held = self.truth(node.parts[0], rows)
             return None if held is None else not held
-        ends = node.word == "or"
-        unknown = False
-        for part in node.parts:
-            held = self.truth(part, rows)
-            if held is ends:
-                return ends
-            unknown = unknown or held is None
-        return None if unknown else not ends
+        return _settled((self.truth(part, rows) for part in node.parts), ends=node.word == "or")
 
     def why(self, node: Node, rows: Rows) -> str:
         """What does not hold, with the values of both sides."""
         if isinstance(node, Logic) and node.word == "and":
             failing = next(part for part in node.parts if self.truth(part, rows) is False)
             return self.why(failing, rows)
+        if isinstance(node, Call):
+            return (
+                "it holds in no row" if node.function == "any" else "it does not hold in each row"
+            )
         if not isinstance(node, Compare):
             found = dict.fromkeys(names(node, inside=False))
             each = [f"{in_words(n.path)} is {shown(self.value(n, rows))}" for n in found]
@@ -315,6 +316,16 @@ class _Run:
                 single = (name for name in names(node) if not array_of(name.path))
                 return [outermost, *(_pointer(name.path, bound) for name in single)]
         return found or ([outermost] if array else [])
+
+
+def _settled(held: Iterable[bool | None], *, ends: bool) -> bool | None:
+    """What several truths come to: the first that is `ends` settles it; else what is not known leaves it open."""
+    unknown = False
+    for each in held:
+        if each is ends:
+            return ends
+        unknown = unknown or each is None
+    return None if unknown else not ends
 
 
 def _shared(node: Node, around: Path) -> Iterator[tuple[int, int]]:

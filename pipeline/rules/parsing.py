@@ -8,11 +8,12 @@ sum        = product { ("+" | "-") product }
 product    = sign { ("*" | "/") sign }
 sign       = "-" sign | "+" sign | operand
 operand    = number | date | text | true | false | null | function "(" rule { "," rule } ")" | name | "(" rule ")"
+any and all take a rule: whether it holds in one row, in each row
 name       = key { "." key }, a key with odd letters, or a whole JSON Pointer, in backticks
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple, NoReturn, cast
@@ -21,6 +22,7 @@ from pipeline.rules import sorts
 from pipeline.rules.tree import (
     AGGREGATES,
     PLAIN,
+    TRUTHS,
     Call,
     Chain,
     Compare,
@@ -92,8 +94,13 @@ class _Token(NamedTuple):
 Known = Callable[[tuple[Step, ...]], Name]
 
 
-def parsed(text: str, known: Known = Name) -> Node:
+def parsed(text: str, known: Known = Name, told: Mapping[str, Known] | None = None) -> Node:
     """The tree of a rule: something that is true or false.
+
+    Args:
+        text: the rule.
+        known: finds what a name means.
+        told: functions of one name that are not of its value, by what they are called: what each means of a name.
 
     Raises:
         NotARule: it is none; says why, and where.
@@ -101,9 +108,10 @@ def parsed(text: str, known: Known = Name) -> Node:
     """
     if len(text) > LONGEST:
         raise NotARule(f"a rule has at most {LONGEST:,} letters, this one {len(text):,}", 0)
-    parser = _Parser(text, known)
+    parser = _Parser(text, known, told or {})
     node = parser.any_of()
     parser.expect_end()
+    node = whole(node)
     is_truth = isinstance(node, Compare | Logic) or (
         isinstance(node, Name) and node.kind in {"boolean", "any"}
     )
@@ -116,6 +124,19 @@ def parsed(text: str, known: Known = Name) -> Node:
     return node
 
 
+def whole(node: Node) -> Node:
+    """A rule as what it is for the data as a whole: any and all go through their rows by themselves."""
+    is_truth = isinstance(node, Call) and node.function in TRUTHS
+    return Logic("and", (node,)) if is_truth else node
+
+
+def pointed(text: str, error: NotARule) -> str:
+    """A mistake with the text under it, and a caret at its place."""
+    start = max(0, error.place - 60)
+    line = text[start : start + 100]
+    return f"{error}\n  {line}\n  {' ' * (error.place - start)}^"
+
+
 def steps(text: str) -> tuple[Step, ...]:
     """The steps of a name that stands alone: `seller.account`, or a JSON Pointer (`/lines/*/ean`).
 
@@ -125,7 +146,7 @@ def steps(text: str) -> tuple[Step, ...]:
     """
     if text.startswith("/"):
         return _pointer(text)
-    parser = _Parser(text, Name)
+    parser = _Parser(text, Name, {})
     node = parser.operand()
     parser.expect_end()
     if not isinstance(node, Name):
@@ -136,8 +157,8 @@ def steps(text: str) -> tuple[Step, ...]:
 class _Parser:
     """Reads one rule from left to right."""
 
-    def __init__(self, text: str, known: Known) -> None:
-        self.text, self.known = text, known
+    def __init__(self, text: str, known: Known, told: Mapping[str, Known]) -> None:
+        self.text, self.known, self.told = text, known, told
         self.tokens = _tokens(text)
         self.at = 0
         self.depth = 0
@@ -207,9 +228,12 @@ class _Parser:
             return side
         return found[0] if len(found) == 1 else Logic("and", tuple(found))
 
-    def refuse_unlike(self, node: Compare, place: int) -> None:
+    def refuse_unlike(self, node: Compare | Call, place: int) -> None:
         try:
-            sorts.refuse_unlike(node)
+            if isinstance(node, Compare):
+                sorts.refuse_unlike(node)
+            else:
+                sorts.of(node)
         except ValueError as error:
             self.fail(str(error), place)
 
@@ -272,22 +296,37 @@ class _Parser:
     def call(self, token: _Token) -> Node:
         """A function; `round` takes a whole number of places, as a second argument."""
         function = token.text
+        if function in self.told:
+            return self.of_name(token)
         if function not in AGGREGATES + PLAIN:
-            known = ", ".join(AGGREGATES + PLAIN)
+            known = ", ".join((*AGGREGATES, *PLAIN, *self.told))
             self.fail(f"there is no function {function}: there are {known}", token.start)
         self.take("(")
         parts = [self.deeper(self.any_of)]
         while self.take(","):
             parts.append(self.deeper(self.any_of))
         self.close()
-        if function == "abs" and len(parts) > 1:
-            self.fail("abs takes one value", token.start)
+        if function in {"abs", *TRUTHS} and len(parts) > 1:
+            self.fail(f"{function} takes one value", token.start)
         if function == "round":
             parts = self.rounded(parts, token)
         call = Call(function, tuple(parts))
         if is_aggregate(call):
             self.one_walk(call, token.start)
+        if function in TRUTHS:
+            self.refuse_unlike(call, token.start)
         return call
+
+    def of_name(self, token: _Token) -> Name:
+        """A function that says something about a name: it takes one, and nothing else."""
+        self.take("(")
+        name = self.next
+        if name.kind not in {"name", "odd"} or name.text in _WORDS:
+            self.fail(f"{token.text} takes a name")
+        self.at += 1
+        found = self.name(name, self.told[token.text])
+        self.close()
+        return found
 
     def rounded(self, parts: list[Node], token: _Token) -> list[Node]:
         places = parts[1] if len(parts) > 1 else Constant(Decimal(0))
@@ -304,7 +343,7 @@ class _Parser:
             )
         return [parts[0], places]
 
-    def name(self, token: _Token) -> Name:
+    def name(self, token: _Token, known: Known | None = None) -> Name:
         """A path of keys; one in backticks may be a JSON Pointer."""
         path: list[Step] = []
         last = token
@@ -321,7 +360,7 @@ class _Parser:
                 self.fail("the name of a field is missing here")
             self.at += 1
         try:
-            found = self.known(tuple(path))
+            found = (known or self.known)(tuple(path))
         except ValueError as error:
             self.fail(str(error), token.start)
         self.places[id(found)] = token.start
@@ -346,7 +385,7 @@ class _Parser:
                 first, second = in_words(array), in_words(longest)
                 self.fail(
                     f"the rows of {first} and of {second} have nothing to do with each other: "
-                    f"take them together by sum, count, min or max",
+                    f"take them together by {', '.join(AGGREGATES[:-1])} or {AGGREGATES[-1]}",
                     self.places.get(id(name), place),
                 )
 

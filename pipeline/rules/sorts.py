@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pipeline.rules.tree import (
+    TRUTHS,
     Call,
     Chain,
     Compare,
@@ -136,11 +137,23 @@ def _of_call(node: Call) -> Sort | None:
         return "number"
     if node.function in {"min", "max"}:
         return _one_of(of(part) for part in node.parts)
+    if node.function in TRUTHS:
+        return _truth(node)
     for part in node.parts:
         sort = of(part)
         if sort is not None and sort != "number":
             raise ValueError(f"{node.function} takes numbers: {_words(part)} is {_A[sort]}")
     return "number"
+
+
+def _truth(node: Call) -> Sort:
+    part = node.parts[0]
+    sort = of(part)
+    if sort is not None and sort != "truth":
+        raise ValueError(
+            f"{node.function} takes what is true or false: {_words(part)} is {_A[sort]}"
+        )
+    return "truth"
 
 
 def _one_of(sorts: Iterable[Sort | None]) -> Sort | None:

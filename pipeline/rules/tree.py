@@ -14,7 +14,9 @@ Order = Literal["==", "!=", "<", "<=", ">", ">="]
 Sort = Literal["number", "date", "text", "truth"]
 
 #: Functions of many values: they go through the rows that their argument names.
-AGGREGATES: Final = ("sum", "count", "min", "max")
+AGGREGATES: Final = ("sum", "count", "min", "max", "any", "all")
+#: Those of them that are true or false themselves.
+TRUTHS: Final = ("any", "all")
 #: Functions of one value.
 PLAIN: Final = ("abs", "round")
 
@@ -119,7 +121,11 @@ def rows_in(path: Path) -> int:
 
 
 def in_words(path: Path) -> str:
-    """A path as a person writes it: `lines.amount`."""
+    """A path as a person writes it: `lines.amount`; below the name of a function what that is asked: `status(kind)`."""
+    first, *rest = path or ("",)
+    if rest and isinstance(first, str) and first.endswith("()"):
+        keys = (key for step in rest if step is not None for key in str(step).split("/"))
+        return f"{first[:-1]}{in_words(tuple(key for key in keys if key not in {'', '*'}))})"
     return ".".join(_key(str(step)) for step in path if step is not None) or "the data"
 
 
