@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pipeline.document import Box
 from pipeline.errors import UsageError
+from pipeline.notebook import table
 
 Status = Literal[
     "valid",
@@ -31,6 +32,8 @@ EvidenceStatus = Literal["verified", "derived", "ambiguous", "not_found", "absen
 Severity = Literal["error", "warning"]
 T = TypeVar("T")
 
+#: Leaves, and findings, of a Result that a notebook shows.
+_SHOWN = 200
 #: Statuses that need nobody's attention: exit code 0.
 DONE: frozenset[str] = frozenset({"valid", "skipped"})
 #: What run.json says under `stopped` of a run that a signal ended.
@@ -157,6 +160,11 @@ class Result:
         return None if None in costs else sum((c for c in costs if c is not None), Decimal(0))
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether it is only about one run: the document was not reached, or nothing may be sent."""
+        return self.status in CONTINUES or self.reason == "not_recorded"
+
+    @property
     def value(self) -> Any:
         """The data as an instance of the pydantic model that was given, else the data itself.
 
@@ -180,6 +188,22 @@ class Result:
             if evidence.pointer == pointer:
                 return evidence
         raise KeyError(pointer)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: every leaf with where it stands; everything of the document is escaped and cut."""
+        stands = {each.pointer: each for each in self.evidence}
+        cost = "cost unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
+        rows = [
+            (pointer, value, told.status, told.quote, told.page)
+            if (told := stands.get(pointer))
+            else (pointer, value, "", "", "")
+            for pointer, value in leaves(self.data)[:_SHOWN]
+        ]
+        rows += [
+            (each.pointer, each.message, each.severity, "", "") for each in self.findings[:_SHOWN]
+        ]
+        name = f"{self.document.path}: {' '.join(filter(None, (self.stage, self.status)))}; {cost}"
+        return table(name, ("field", "value", "stands", "quote", "page"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """The Result as one line of results.jsonl, before it becomes text."""

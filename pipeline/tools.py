@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Final
 
 from pipeline.errors import UsageError
@@ -79,17 +80,44 @@ async def _result(function: Function, arguments: Mapping[str, Any]) -> Any:
     from pydantic_core import to_jsonable_python
 
     checked = validate_call(function)
-    if inspect.iscoroutinefunction(function):
-        try:
-            given = await checked(**arguments)
-        except SystemExit as error:
-            raise RuntimeError(repr(error)) from error
-    else:
-        given = await _in_thread(lambda: checked(**arguments))
+    given = await _outcome(function, lambda: checked(**arguments))
     plain = to_jsonable_python(given)
     if (size := len(json.dumps(plain, allow_nan=False))) > LONGEST:
         return {"error": f"the result has {size:,} characters, at most {LONGEST:,} are taken"}
     return plain
+
+
+async def called(function: Function, arguments: Mapping[str, Any]) -> Any:
+    """What a function returns; a coroutine runs here, any other function in a thread of its own.
+
+    Raises:
+        TimeoutError: after SECONDS, which it says.
+        Exception: whatever the function raises.
+
+    """
+    limit = asyncio.timeout(SECONDS)
+    try:
+        async with limit:
+            return await _outcome(function, lambda: function(**arguments))
+    except TimeoutError as error:
+        if limit.expired():
+            raise TimeoutError(f"no result after {SECONDS:g} seconds") from error
+        raise
+
+
+async def _outcome(function: Function, call: Callable[[], Any]) -> Any:
+    if not inspect.iscoroutinefunction(function):
+        return await _in_thread(call)
+    try:
+        return await call()
+    except SystemExit as error:
+        raise RuntimeError(repr(error)) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody told us to stop: it is of a task of the user's own, and would end ours without a word.
+        raise RuntimeError(repr(error)) from error
 
 
 async def _in_thread(work: Callable[[], Any]) -> Any:
@@ -122,10 +150,25 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
 
 
 def fingerprint(function: Function) -> str:
-    """What a function is called and a hash (hex) of its source: another text is another function."""
+    """What a function is called, and a hash (hex) of its source: another text is another function."""
     name = f"{function.__module__}:{getattr(function, '__qualname__', '')}"
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):  # typed at a prompt, or not written in Python
-        return name
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return name
+        source = in_code(code)
     return f"{name}#{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+
+
+def in_code(code: CodeType) -> str:
+    """What tells the code of functions apart, and of those within them."""
+    return repr((code.co_code, code.co_names, code.co_varnames, [*map(_constant, code.co_consts)]))
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, CodeType):
+        return in_code(value)
+    # Sets have another order in each process.
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)

@@ -15,28 +15,28 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import aclosing
-from dataclasses import replace
+from pathlib import Path
 
 from pipeline.asking import Asker, Question, Ways, request
-from pipeline.committing import commit, prune
-from pipeline.config import Plan, cache_folder
+from pipeline.committing import Outcome, commit, prune, sweep
+from pipeline.config import Plan
 from pipeline.document import Document
-from pipeline.errors import Fault, FieldsiftError, Interrupted, LoadError, ReplyError, Stopped
-from pipeline.extracting import extract, without_data
-from pipeline.eyes import Eyes, Seen, needs_ocr, readable
-from pipeline.ledger import Ledger, Pass, Replies, Words
-from pipeline.limits import Gate, Purse, Sent, Waiting, refuse_unpriced, unless
+from pipeline.errors import Fault, Interrupted, LoadError, ReplyError
+from pipeline.eyes import Eyes, Seen, needs_ocr
+from pipeline.ledger import Commons, Ledger, Pass, Replies, Words
+from pipeline.limits import Gate, Keeping, Purse, Sent, Waiting, refuse_unpriced
 from pipeline.loaders import Loaders
-from pipeline.providers import Provider, Shelf, Shown, open_provider
-from pipeline.results import DONE, Coverage, DocumentRef, Result
+from pipeline.providers import KeepsCaches, Provider, Shelf, Shown, open_provider
+from pipeline.results import DONE, Result
+from pipeline.runner.answering import Answering
+from pipeline.runner.contexts import contexts_of
 from pipeline.runner.listing import Job, Listing
+from pipeline.runner.selecting import makes, needed
 from pipeline.runner.shares import Shares, Withheld
 from pipeline.runner.steps import (
     as_they_come,
     is_picture,
-    note_fault,
-    reason_of,
-    reference,
+    loaded,
     unreadable,
 )
 from pipeline.runner.survey import Survey, settings_of
@@ -50,9 +50,9 @@ from pipeline.runner.tally import (
     Tally,
     exit_code,
 )
+from pipeline.runner.walk import Walker
 from pipeline.sources import Source
 from pipeline.stages import Stage
-from pipeline.windows import cut
 
 __all__ = ["GRACE", "PREFLIGHT", "RETRIES", "Options", "Runner", "Survey", "Tally", "exit_code"]
 
@@ -85,7 +85,6 @@ class Runner:
         self.options = options or Options()
         self.tally = Tally()
         self._pipeline = plan.sha256
-        self._stages = {stage.name: stage.sha256 for stage in plan.stages}
         for name, endpoint in plan.endpoints.items():
             refuse_unpriced(
                 endpoint,
@@ -101,19 +100,28 @@ class Runner:
         self.jobs = plan.jobs or (JOBS_HERE if is_here else JOBS)
         #: What was saved and lost of damaged state files before this run, in sentences.
         self.rebuilt: tuple[str, ...] = ()
+        #: The shared cache of answers, where there is one: what it found, and whether it is still in use.
+        self.commons: Commons | None = None
         self.loaders = Loaders(min(self.jobs, os.cpu_count() or 2))
         self.eyes = Eyes(words or Words(None), self.jobs)
-        self._all_blind = not any(each.reads_images for each in self.providers.values())
+        self._all_blind = bool(self.providers) and not any(
+            each.reads_images for each in self.providers.values()
+        )
         self._gates: dict[str, Gate] = {}
         self.asker = Asker(replies, offline=self.options.offline)
-        self._ways = Ways(self.asker, shelf)
         self._run = Pass(0, 0)
         self._stop = asyncio.Event()
+        #: The stages that documents go through; of the `chosen` ones lines are written.
+        self.stages = needed(plan.stages, self.options.stages)
+        self.chosen = frozenset(self.options.stages or (stage.name for stage in plan.stages))
+        self.answering: Answering
+        self._walker: Walker
+        self._shelf = shelf
         self._fatal: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._listing: Listing | None = None
         self._shares: Shares | None = None
-        self._known_stages: frozenset[str] = frozenset(self._stages)
+        self._known_stages: frozenset[str] = frozenset(stage.name for stage in plan.stages)
 
     # the folder ---------------------------------------------------------------------------
 
@@ -131,7 +139,8 @@ class Runner:
 
         """
         await self.begin()
-        self._shares = Shares(self.plan, self.ledger, self._run)
+        self._keep_caches()
+        self._shares = self.answering.shares = Shares(self.plan, self.ledger, self._run)
         job = Job(self.plan, self.ledger, self.options, self._run, self._shares)
         self._listing = listing = Listing(sources, job, self.tally, self._check_readable)
         try:
@@ -145,8 +154,10 @@ class Runner:
             self.tally.unfinished += self._shares.waiting
             if self._fatal:
                 raise self._fatal
-            if not self._stop.is_set() and self.tally.stopped is None:
-                await self._end(listing)
+            if not self._stop.is_set():
+                self._check_all_came_back()
+                if self.tally.stopped is None:
+                    await self._end(listing)
         finally:
             await listing.aclose()
 
@@ -164,17 +175,39 @@ class Runner:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
 
+    def _check_all_came_back(self) -> None:
+        """That no input was lost on its way, whatever the reason: the end of such a run is never marked.
+
+        Raises:
+            Fault: inputs were taken and did not come back, or a worker was ended by nobody.
+
+        """
+        lost = self.tally.sources - self.tally.done
+        if lost or any(worker.cancelled() for worker in self._workers):
+            raise Fault(
+                f"a fault of fieldsift itself: work was cancelled, and {lost:,} inputs that were taken have no "
+                f"result; the same command continues with them"
+            )
+
     async def _end(self, listing: Listing) -> None:
         """The whole input was worked on: what is left of documents that are no longer in it, and the end."""
         survey = self.tally.survey
         self.tally.gone = survey.gone if survey else 0
-        if self.options.prune and self.plan.output and self.tally.gone:
-            for sources in listing.gone():
-                await prune(self.ledger, self.plan.output, sources)
-                self.tally.pruned += len(sources)
-                self.tally.gone -= len(sources)
+        if self.plan.output:
+            await self._let_go(listing, self.plan.output)
         await self.ledger.end(self._run)
         self.tally.ended = True
+
+    async def _let_go(self, listing: Listing, output: Path) -> None:
+        """Remove what is left of documents that are gone, if that is asked for; else rows are taken out of their data files."""
+        if self.options.prune and self.tally.gone:
+            for sources in listing.gone():
+                await prune(self.ledger, output, sources)
+                self.tally.pruned += len(sources)
+                self.tally.gone -= len(sources)
+        elif not (self.options.partial or self.options.stages):
+            for sources in listing.gone():
+                await listing.let_go(sources)
 
     async def shown(
         self, sources: Iterable[Source]
@@ -186,13 +219,12 @@ class Runner:
         await self.begin()
         for source in sources:
             try:
-                content = await asyncio.to_thread(source.read)
-                document = await self.loaders.load(source.path, content)
+                document, content = await loaded(source, self.loaders)
             except LoadError as error:
                 yield source.path, "", unreadable(source, error)
                 continue
             looking = asyncio.ensure_future(self.eyes.look(document, content))
-            for stage in self.plan.stages:
+            for stage in self.stages:
                 for asked in await self.questions(stage, document, looking):
                     if asked.ask.take > 1:
                         continue  # the same request once more
@@ -237,9 +269,10 @@ class Runner:
         plan, options = self.plan, self.options
         command = json.dumps(
             [self._pipeline, list(plan.inputs), options.force, sorted(options.retry)]
+            + ([sorted(self.chosen)] if options.stages else [])
         )
         self._run = await self.ledger.begin(command, force=options.force, retry=options.retry)
-        self.asker.run = self._run.id
+        self.asker.bought.run = self._run.id
         if plan.output:
             earlier = self.ledger.settings().values()
             self._known_stages |= {name for settings in earlier for name in settings["stages"]}
@@ -257,11 +290,52 @@ class Runner:
         for stage in plan.asked:
             for name in (str(stage.model), *stage.fallback)[:-1]:
                 self._gates[name].patience = 0.0  # there is another endpoint to ask
+        self._ready()
+        self.answering.contexts = await contexts_of(plan, self._gates, self.loaders, self.eyes)
         if book:
+            await self._sweep()
             await self._book_what_was_stored()
         if plan.output is None:
             # The budget is of this call: the user's cache remembers all calls there ever were.
             purse.spent = 0
+
+    def _ready(self) -> None:
+        """What documents go through in this pass."""
+        self.answering = Answering(
+            self.plan,
+            self.ledger,
+            self.tally,
+            self.loaders,
+            Ways(self.asker, self._shelf),
+            self._gates,
+            self._run,
+            self.stages,
+            self.chosen,
+        )
+        self._walker = Walker(
+            self.answering, self.tally, self.loaders, self.eyes, self._stop, self._all_blind
+        )
+
+    async def questions(
+        self, stage: Stage, document: Document, looking: Awaitable[Seen]
+    ) -> tuple[Question, ...]:
+        """As `Answering.questions`."""
+        return await self.answering.questions(stage, document, looking)
+
+    async def _sweep(self) -> None:
+        """A run that was killed may have left data of parts and items that nobody makes any more."""
+        if self.plan.output and self.ledger.was_interrupted:
+            known = self.ledger.derived_files()
+            if known or any(map(makes, self.plan.stages)):
+                await asyncio.to_thread(sweep, self.plan.output, self._known_stages, known)
+
+    def _keep_caches(self) -> None:
+        """Let providers leave what documents share in caches of their services, where that pays."""
+        if self.options.offline:
+            return
+        for name, provider in self.providers.items():
+            if isinstance(provider, KeepsCaches):
+                provider.keeper = Keeping(self._gates[name], self._run.id)
 
     async def _book_what_was_stored(self) -> None:
         """A reply that was stored and not yet booked when the process died is booked from what it says."""
@@ -294,6 +368,7 @@ class Runner:
         output = self.plan.output
         return marked and (
             output is None
+            or source.row is not None
             or all((output / file).exists() for file in self.ledger.files_of(source.path))
         )
 
@@ -305,33 +380,39 @@ class Runner:
 
         """
         blind = self.eyes.missing and self._all_blind and not self.options.skip_unreadable
-        if blind and is_picture(source):
+        if blind and not source.row and is_picture(source):
             raise needs_ocr(source.path)
 
     async def _work(self, listing: Listing, results: "asyncio.Queue[Result]") -> None:
         while not self._stop.is_set():
             try:
-                if (taken := await listing.take()) is None:
+                if not (taken := await listing.take()):
                     return
-                source, early = taken
             except Exception as error:  # noqa: BLE001, `run` raises it at the end
                 self._end_with(error)
                 return
-            self.tally.sources += 1
-            try:
-                async for result in self.process(source, early=early):
-                    await results.put(result)
-                    if self.options.fail_fast and result.status not in DONE:
-                        self._take_no_more()
-                self.tally.done += 1
-            except Withheld:
-                self.tally.sources -= 1
-            except Interrupted:
-                return
-            except Exception as error:  # noqa: BLE001, as above
-                self._end_with(error)
-            finally:
-                listing.returned()
+            self.tally.sources += len(taken)
+            works = (self._work_on(*each, listing, results) for each in taken)
+            # One that is cancelled by itself must not leave the others behind, with nobody who waits for them.
+            await asyncio.gather(*works, return_exceptions=True)
+
+    async def _work_on(
+        self, source: Source, early: bool, listing: Listing, results: "asyncio.Queue[Result]"
+    ) -> None:
+        try:
+            async for result in self.process(source, early=early):
+                await results.put(result)
+                if self.options.fail_fast and result.status not in DONE:
+                    self._take_no_more()
+            self.tally.done += 1
+        except Withheld:
+            self.tally.sources -= 1
+        except Interrupted:  # the worker sees that the run is to stop
+            return
+        except Exception as error:  # noqa: BLE001, `run` raises it at the end
+            self._end_with(error)
+        finally:
+            listing.returned()
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What keeps requests back just now, the longest first; empty while they go out."""
@@ -354,139 +435,18 @@ class Runner:
 
         """
         try:
-            results = [result async for result in self._walk(source)]
+            results = await self._walker.walk(source)
         except (Interrupted, asyncio.CancelledError):
             self.tally.unfinished += 1
             raise
         if early and results[0].reason == "needs_ocr" and not self.options.skip_unreadable:
             raise needs_ocr(source.path)
+        walked = results
+        results = [each for each in walked if each.stage is None or each.stage in self.chosen]
         mark = (source.size, source.mtime_ns, self._pipeline, self._run.id)
-        superseded = await commit(
-            self.ledger, self.plan.output, source.path, results, mark, self._known_stages
-        )
+        outcome = Outcome(source.path, results, mark, self.chosen if self.options.stages else None)
+        superseded = await commit(self.ledger, self.plan.output, outcome, self._known_stages)
         self.tally.superseded += superseded  # only now: other documents count meanwhile
-        self.tally.note_pages(results)
+        self.tally.note_pages(walked)
         for result in results:
             yield result
-
-    async def _walk(self, source: Source) -> AsyncIterator[Result]:
-        if isinstance(self.tally.stopped, Stopped):
-            yield self._not_reached(source)
-            return
-        try:
-            content = await asyncio.to_thread(source.read)
-            document = await unless(self._stop, self.loaders.load(source.path, content))
-        except LoadError as error:
-            yield unreadable(source, error)
-            return
-        # A model that sees answers while we look for the words that prove its answer.
-        looking = asyncio.ensure_future(self.eyes.look(document, content))
-        # Where no stage came so far as to need them, nobody has to hear that looking failed.
-        looking.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            if self._all_blind:
-                document = readable(await unless(self._stop, looking))
-            self.tally.pages += document.page_count
-            for stage in self.plan.stages:
-                yield await self._stage(stage, source, document, looking)
-        except Withheld:
-            self.tally.pages -= document.page_count  # they are counted when it comes again
-            raise
-        except LoadError as error:  # its pages were found, and were not read
-            found = reference(document)
-            empty = unreadable(source, error)
-            yield replace(empty, document=found, coverage=Coverage(pages=document.page_count))
-        finally:
-            looking.cancel()
-
-    async def _stage(
-        self, stage: Stage, source: Source, document: Document, looking: "asyncio.Future[Seen]"
-    ) -> Result:
-        empty = Result(
-            document=reference(document),
-            stage=stage.name,
-            status="failed",
-            schema_sha256=stage.schema.sha256,
-            stage_sha256=self._stages[stage.name],
-            engine=stage.model,
-            coverage=Coverage(pages=document.page_count),
-            model_class=stage.schema.model_class,
-        )
-        try:
-            asked = await self.questions(stage, document, looking)
-            if not asked:
-                told = f"the stage reads pages {stage.pages}, and the document has {document.page_count}"
-                return without_data(empty, "failed", "no_pages", told)
-            return await extract(
-                asked[0],
-                [each.ask for each in asked],
-                self._ways,
-                empty,
-                self._note_stop,
-                lambda: self._higher(asked[0], source),
-            )
-        except Fault as error:  # our own fault must not cost the other documents
-            empty = replace(empty, attempts=error.attempts)
-            return self._faulty(empty, document, error.__cause__ or error)
-        except FieldsiftError:
-            raise
-        except Exception as error:  # noqa: BLE001, as above
-            return self._faulty(empty, document, error)
-
-    def _faulty(self, empty: Result, document: Document, error: BaseException) -> Result:
-        folder = self.plan.output / ".fieldsift" if self.plan.output else cache_folder()
-        self.tally.fault_log = note_fault(folder, document, error)
-        told = f"a fault of fieldsift itself ({type(error).__name__}); see {self.tally.fault_log}"
-        return without_data(empty, "failed", "internal_error", told)
-
-    def _note_stop(self, error: Stopped) -> None:
-        self.tally.stopped = self.tally.stopped or error
-
-    async def questions(
-        self, stage: Stage, document: Document, looking: Awaitable[Seen]
-    ) -> tuple[Question, ...]:
-        """What a stage asks first about a document, one question a window, none where it has none of the stage's pages.
-
-        `looking` is awaited where an engine needs the words.
-        """
-        gates = self._gates_of(stage)
-        since = self.ledger.since(document.path, stage.name, self._run)
-        asks = await asyncio.to_thread(cut, stage, document, *(gate.endpoint for gate in gates))
-        told: set[int] = set()
-        return tuple(
-            Question(
-                stage, document, replace(ask, take=take), looking, gates, self.loaders, since, told
-            )
-            for ask in asks
-            for take in range(1, 1 + (stage.votes if gates[0].provider.stored else 1))
-        )
-
-    def _higher(self, asked: Question, source: Source) -> tuple[Question, ...]:
-        """The question to each next model of a stage; none where the document is not among those that go up.
-
-        Raises:
-            Withheld: it is not decided yet.
-
-        """
-        if self._shares and not self._shares.may_rise(source, asked.stage.name, asked.since):
-            return ()
-        return tuple(
-            replace(asked, stage=stage, gates=self._gates_of(stage)) for stage in asked.stage.higher
-        )
-
-    def _gates_of(self, stage: Stage) -> tuple[Gate, ...]:
-        return tuple(self._gates[name] for name in (str(stage.model), *stage.fallback))
-
-    # what becomes of it -------------------------------------------------------------------
-
-    def _not_reached(self, source: Source) -> Result:
-        why = str(self.tally.stopped)
-        stage = self.plan.stages[0]
-        empty = Result(
-            DocumentRef(source.path),
-            stage.name,
-            "over_budget",
-            stage_sha256=self._stages[stage.name],
-            engine=stage.model,
-        )
-        return without_data(empty, "over_budget", reason_of(self.tally.stopped), why)

@@ -13,18 +13,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
+from pipeline.committing import prune
 from pipeline.config import Plan
+from pipeline.document import ROWS, rows_file
 from pipeline.errors import SetupError, StateError
 from pipeline.ledger import Ledger, Pass
+from pipeline.ledger.rows import GONE
 from pipeline.ledger.survey import Books, Past
 from pipeline.limits import dollars
 from pipeline.runner.shares import Shares
 from pipeline.runner.survey import Change, Findings, Survey, Why, change, retried, settings_of, why
 from pipeline.runner.tally import PREFLIGHT, Options, Tally
-from pipeline.sources import Source
+from pipeline.sources import Row, Source
 
 #: Inputs that are listed and looked up at a time.
 _CHUNK = 500
+#: Small inputs that a worker takes at a time: what is asked about them can share requests.
+_HANDFUL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,13 @@ class Listing:
         self._tally = tally
         self._check = check
         output = job.plan.output
-        self._waiting = Backlog(output / ".fieldsift" if output else None)
+        folder = output / ".fieldsift" if output else None
+        self._waiting = Backlog(folder, files=job.plan.jobs is None)
         self._compared: _Compared | None = None
         if output and not job.ledger.is_new:
             self._compared = _Compared(job)
+        self._places: dict[str, int] = {}
+        self._missing: set[str] = set()
         self._more = asyncio.Event()
         self._deciding = asyncio.Lock()
         self._out = 0
@@ -73,25 +81,26 @@ class Listing:
         whole = self._tally.listed and not self._job.options.partial
         return await asyncio.to_thread(self._compared.survey, whole=whole)
 
-    async def take(self) -> tuple[Source, bool] | None:
-        """The next input, and whether it is among the first of the listing; None after the last one.
+    async def take(self) -> list[tuple[Source, bool]]:
+        """The next input, or a handful of small ones, each with whether it is among the first of the listing.
 
-        Whoever took one says when it was worked on: `returned`.
+        None are left after the last one. Whoever took some says of each when it was worked on: `returned`.
         """
         while not self._waiting:
             if self._stopped:
-                return None
+                return []
             if self._task.done():
                 self._task.result()
             if self._task.done() and not self._out:
                 await self._decide()
                 if not self._waiting:
-                    return None
+                    return []
                 break
             self._more.clear()
             await self._more.wait()
-        self._out += 1
-        return self._waiting.take()
+        taken = self._waiting.take()
+        self._out += len(taken)
+        return taken
 
     def returned(self) -> None:
         """An input that was taken is worked on no more."""
@@ -109,8 +118,15 @@ class Listing:
                 self._more.set()
 
     def gone(self) -> Iterator[list[str]]:
-        """The inputs that have results and are not listed, some at a time; for a run that prunes."""
+        """The inputs that have results and are not listed, some at a time."""
         return self._compared.books.gone() if self._compared else iter(())
+
+    async def let_go(self, sources: Iterable[str]) -> None:
+        """Of inputs that are gone, note the rows whose files are still there: they are left out of the data files."""
+        if self._compared:
+            rows = ((each, rows_file(each)) for each in sources)
+            left = [each for each, file in rows if file and self._compared.books.is_listed(file)]
+            await self._job.ledger.note_rows(dict.fromkeys(left, GONE))
 
     def stop(self) -> None:
         """List nothing more."""
@@ -130,6 +146,10 @@ class Listing:
             early = True
             while not self._stopped:
                 count, wanted = await asyncio.to_thread(self._chunk, early=early)
+                if self._job.plan.output:
+                    if readable := self._compared.readable() if self._compared else []:
+                        await prune(self._job.ledger, self._job.plan.output, readable)
+                    await self._job.ledger.note_rows(self._places, self._missing)
                 self._tally.found += count
                 self._tally.note_unchanged(count - wanted)
                 self._more.set()
@@ -148,6 +168,9 @@ class Listing:
         """List some inputs and keep those that have to be worked on; how many of both there were."""
         chunk = list(itertools.islice(self._sources, PREFLIGHT if early else _CHUNK))
         wanted = self._compared.wanted(chunk) if self._compared and chunk else chunk
+        rows = ((each.path, each.row) for each in chunk)
+        self._places = {path: row.number for path, row in rows if row}
+        self._missing = self._compared.missing() if self._compared else set()
         if early:
             for source in wanted:
                 self._check(source)
@@ -161,8 +184,12 @@ class Backlog:
     One thread may put while another one takes.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` is where the file lies, if one is needed; None: where the system keeps such files."""
+    def __init__(self, folder: Path | None, *, files: bool = True) -> None:
+        """`folder` is where the file lies, if one is needed; None: where the system keeps such files.
+
+        With `files`, small files are taken by the handful like rows: where nobody said how many at a time.
+        """
+        self._files = files
         self._folder = folder if folder and folder.is_dir() else None
         self._file: IO[bytes] | None = None
         self._given: deque[Source] = deque()
@@ -170,9 +197,10 @@ class Backlog:
         self._taken = 0
         self._written = 0
         self._rest = b""
+        self._peeked: tuple[Source, bool] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._ready) or self._taken < self._written
+        return bool(self._ready or self._peeked) or self._taken < self._written
 
     def put(self, sources: Iterable[Source], *, early: bool) -> None:
         """Add sources."""
@@ -181,7 +209,7 @@ class Backlog:
             file = None if each.file is None else os.fspath(each.file)
             if file is None:
                 self._given.append(each)
-            row = [each.path, each.size, each.mtime_ns, file, each.problem, early]
+            row = [each.path, each.size, each.mtime_ns, file, each.problem, early, each.row]
             lines.append(json.dumps(row).encode())
         if self._taken == self._written and len(self._ready) + len(lines) <= 2 * _CHUNK:
             self._ready.extend(lines)
@@ -196,19 +224,36 @@ class Backlog:
             done += os.pwrite(self._file.fileno(), body[done:], self._written + done)
         self._written += done
 
-    def take(self) -> tuple[Source, bool]:
-        """The next source, and what it was put with; there must be one."""
+    def take(self) -> list[tuple[Source, bool]]:
+        """The next source, or a handful where they are small, each with what it was put with; there must be one."""
+        taken = [self._next()]
+        while len(taken) < _HANDFUL and self._goes_along(taken[-1][0]) and self:
+            each = self._next()
+            if not self._goes_along(each[0]):
+                self._peeked = each
+                break
+            taken.append(each)
+        return taken
+
+    def _goes_along(self, source: Source) -> bool:
+        return source.is_small and (self._files or source.row is not None)
+
+    def _next(self) -> tuple[Source, bool]:
+        if self._peeked:
+            peeked, self._peeked = self._peeked, None
+            return peeked
         while not self._ready and self._file:
             most = min(1 << 16, self._written - self._taken)
             body = os.pread(self._file.fileno(), most, self._taken)
             *lines, self._rest = (self._rest + body).split(b"\n")
             self._ready.extend(lines)
             self._taken += len(body)
-        path, size, mtime_ns, file, problem, early = json.loads(self._ready.popleft())
+        path, size, mtime_ns, file, problem, early, row = json.loads(self._ready.popleft())
         if file is None:
             return self._given.popleft(), early
         told = (problem[0], problem[1]) if problem else None
-        return Source(path, file, size, mtime_ns, problem=told), early
+        place = Row._make(row) if row else None
+        return Source(path, file, size, mtime_ns, problem=told, row=place), early
 
     def close(self) -> None:
         """Remove the file."""
@@ -220,7 +265,7 @@ class _Compared:
     """A listing beside the ledger: which inputs have to be worked on, and why."""
 
     def __init__(self, job: Job) -> None:
-        self.books: Books = job.ledger.books(recall=job.options.prune)
+        self.books: Books = job.ledger.books()
         self.whole = True
         self._job = job
         self._found = Findings()
@@ -228,34 +273,65 @@ class _Compared:
         self._settings = settings_of(job.plan)
         self._earlier = job.ledger.settings()
         self._changes: dict[str, Change] = {}
+        self._missing: set[str] = set()
+        self._readable: set[str] = set()
 
     def wanted(self, chunk: list[Source]) -> list[Source]:
         """Those that have to be worked on."""
+        self.books.listed(each.path for each in chunk)
         past = self.books.of([each.path for each in chunk], retry=bool(self._job.options.retry))
         kept = []
         for source in chunk:
             known = past.get(source.path)
             reason = why(source, known, self._pipeline, self._job.run.since)
-            if reason is None and known and self._lacks(known):
+            if reason is None and known and self._lacks(source, known):
                 reason = "output_missing"
             if reason is None:
                 self._found.unchanged += 1
             else:
                 self._count(reason, known or Past())
                 kept.append(source)
-            if known and known.lines:
-                self._found.known += 1
-            if source.problem and source.file and Path(source.file).is_dir():
-                self.whole = False  # what lies in it isn't listed
+            if source.problem:
+                self._note_problem(source, source.problem[0])
+        self._note_own(chunk)
         return kept
 
-    def _lacks(self, past: Past) -> bool:
+    def _note_problem(self, source: Source, reason: str) -> None:
+        """What could not be listed is not gone."""
+        if source.file and Path(source.file).is_dir():
+            self.whole = False  # what lies in it
+        elif source.row is None and source.path.lower().endswith(ROWS):
+            self.books.unknown(source.path)
+        elif reason == "unclosed_quote":  # rows behind it may be taken for a part of it
+            self.books.unknown(rows_file(source.path) or "")
+
+    def _note_own(self, chunk: list[Source]) -> None:
+        """Find the files that could not be read once, and whose rows are listed again."""
+        files = {rows_file(each.path) or "" for each in chunk if each.row}
+        self._readable |= set(self.books.of(sorted(files))).difference(each.path for each in chunk)
+
+    def readable(self) -> list[str]:
+        """The files of rows with lines of their own that can be read, found since this was asked last."""
+        found, self._readable = sorted(self._readable), set()
+        return found
+
+    def _lacks(self, source: Source, past: Past) -> bool:
         output = f"{self._job.plan.output}/"
         # A Path for each of them takes longer than asking.
-        return not all(os.path.exists(output + file) for _, _, file in past.lines if file)  # noqa: PTH110
+        lacks = not all(os.path.exists(output + file) for _, _, file in past.lines if file)  # noqa: PTH110
+        if source.row:  # its file is written anew from the ledger
+            self._missing |= {rows_file(source.path) or ""} if lacks else set()
+            return False
+        return lacks
+
+    def missing(self) -> set[str]:
+        """The files of rows whose data files were found to be gone since this was asked last."""
+        found, self._missing = self._missing, set()
+        return found
 
     def _count(self, reason: Why, past: Past) -> None:
-        found, stages = self._found, [stage.name for stage in self._job.plan.stages]
+        found = self._found
+        stages = self._job.options.stages or [stage.name for stage in self._job.plan.stages]
         found.reasons[reason] += 1
         if reason == "settings_changed" and past.mark:
             before = past.mark[2]
@@ -273,12 +349,14 @@ class _Compared:
     def survey(self, *, whole: bool) -> Survey:
         """What was found."""
         found = self._found
-        gone = self.books.known() - found.known if whole and self.whole else None
+        gone = self.books.left() if whole and self.whole else None
         return Survey(found.reasons, found.changes, found.unchanged, gone, self._cost())
 
     def _cost(self) -> Decimal | None:
         cost = Decimal(0)
         for stage in self._job.plan.stages:
+            if stage.task == "python":
+                continue
             asked = self._found.asked[stage.name]
             model = str(stage.model)
             if not asked or self._job.plan.endpoints[model].provider == "local":

@@ -4,13 +4,18 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Final
 
+from pipeline import rows
 from pipeline.document import Document
 from pipeline.errors import FieldsiftError, LoadError, QuotaReached
 from pipeline.extracting import without_data
-from pipeline.loaders import sniff
-from pipeline.results import DocumentRef, Result
+from pipeline.loaders import Loaders, sniff
+from pipeline.results import DocumentRef, Result, Status
 from pipeline.sources import Source
+
+#: Why a row can't be told from others: it stays so until its file is mended.
+NAMELESS: Final = frozenset({"doubled_id", "no_id"})
 
 
 def reason_of(stopped: FieldsiftError | None) -> str:
@@ -18,10 +23,24 @@ def reason_of(stopped: FieldsiftError | None) -> str:
     return "quota" if isinstance(stopped, QuotaReached) else "budget"
 
 
+async def loaded(source: Source, loaders: Loaders) -> tuple[Document, bytes]:
+    """The Document of an input, and the bytes of its file; of a row none.
+
+    Raises:
+        LoadError: it can't be read.
+
+    """
+    if source.row:
+        return await asyncio.to_thread(rows.document, source), b""
+    content = await asyncio.to_thread(source.read)
+    return await loaders.load(source.path, content), content
+
+
 def unreadable(source: Source, error: LoadError) -> Result:
-    """The Result of an input that can't be read."""
+    """The Result of an input that can't be read; of a row that could be, and can't be told from another, `failed`."""
+    status: Status = "failed" if error.reason in NAMELESS else "unreadable"
     return without_data(
-        Result(DocumentRef(source.path), None, "unreadable"), "unreadable", error.reason, str(error)
+        Result(DocumentRef(source.path), None, status), status, error.reason, str(error)
     )
 
 
@@ -53,7 +72,7 @@ def is_picture(source: Source) -> bool:
 async def as_they_come(
     workers: Sequence["asyncio.Task[None]"], results: "asyncio.Queue[Result]"
 ) -> AsyncGenerator[Result, None]:
-    """The results, until all workers are done; raises the first error of one."""
+    """The results, until all workers are done; raises the first error of one. Whether one may be cancelled, the caller knows."""
     waiting = set(workers)
     while waiting or not results.empty():
         if not results.empty():
@@ -69,5 +88,5 @@ async def as_they_come(
             yield arrival.result()
         for worker in waiting & done:
             waiting.remove(worker)
-            if not worker.cancelled():  # cancelled ones were told to stop
+            if not worker.cancelled():
                 worker.result()

@@ -63,7 +63,6 @@ class Findings:
     changes: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     unchanged: int = 0
-    known: int = 0
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:

@@ -24,6 +24,7 @@ GRACE = 10.0
 class Options:
     """How a run goes, apart from what is asked: see `fieldsift run --help` for each.
 
+    `stages`: only lines of these are written; documents go through what they read of earlier ones, too.
     `partial`: the sources are only some of the input, so that nothing is known of documents that are missing.
     """
 
@@ -35,6 +36,7 @@ class Options:
     allow_unpriced: bool = False
     prune: bool = False
     partial: bool = False
+    stages: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.retry, str) or set(self.retry) - set(RETRIES):
@@ -49,8 +51,8 @@ class Tally:
 
     `found` inputs were listed so far, all of them when `listed`; `survey` is there on an output with
     results, before anything is sent. `sources` were taken up, the `unchanged` ones among them, and `done`
-    are through. Pages are those of the documents of this run: a page is read when the answers of all
-    stages that were asked cover it. `gone` documents have results and are not in the input (None: it isn't
+    are through. Pages are those of the documents of this run: a page is read when a stage has an answer that covers it,
+    and none was asked about it in vain. `gone` documents have results and are not in the input (None: it isn't
     known), those of the `pruned` ones were removed.
     `unfinished` counts the documents that were taken up and left, because the run was told to stop.
     `fallbacks` counts the Results of endpoints that answered in place of the stage's own model.
@@ -89,9 +91,16 @@ class Tally:
 
     def note_pages(self, results: Sequence[Result]) -> None:
         """Count the pages of a document, which all its Results tell of."""
-        asked = [each.coverage for each in results if each.status != "skipped"]
-        self.pages_found += max((each.coverage.pages for each in results), default=0)
-        self.pages_read += min((each.answered for each in asked), default=0)
+        own = [each for each in results if each.document.parent is None]
+        # What reads earlier results in the document's place has pages of its own.
+        own = [each for each in own if each.coverage.pages == (each.document.pages or 0)]
+        asked = [each.coverage for each in own if each.status != "skipped"]
+        found = max((each.coverage.pages for each in own), default=0)
+        in_vain = max((each.sent - each.answered for each in asked), default=0)
+        self.pages_found += found
+        self.pages_read += max(
+            0, min(max((each.answered for each in asked), default=0), found - in_vain)
+        )
 
     def count(self, result: Result) -> None:
         """Count one Result."""
