@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from pipeline.document import ROWS, rows_file
 from pipeline.results import Result
 
 #: ext4, APFS and most others take 255 bytes a name; `.json` and a temporary suffix must fit too.
@@ -18,14 +20,24 @@ def data_file(stage: str, document: str, *, rejected: bool = False) -> Path:
 
     `acme/0042.pdf` of stage `invoice` -> `invoice/acme/0042.pdf.json`, or
     `rejected/invoice/acme/0042.pdf.json`. The path never leaves the output folder: `..` and a leading
-    slash are %-escaped; names that no file system holds are shortened, with a hash.
+    slash are %-escaped; names that no file system holds are shortened, with a hash. Rows share the
+    file of their file: `tickets.csv#17` -> `tag/tickets.csv.jsonl`, `tickets.jsonl#17` -> `tag/tickets.jsonl`.
     """
-    tokens = [token for token in document.lstrip("/").split("/") if token]
+    shared = rows_file(document)
+    tokens = [token for token in (shared or document).lstrip("/").split("/") if token]
     names = [*map(_folder, tokens[:-1]), _safe(tokens[-1])]
     if document.startswith("/"):
         names[0] = "%2F" + names[0]
     folder = Path("rejected", stage) if rejected else Path(stage)
-    return folder.joinpath(*names[:-1], names[-1] + ".json")
+    return folder.joinpath(*names[:-1], _lines(names[-1]) if shared else names[-1] + ".json")
+
+
+def _lines(name: str) -> str:
+    """The file of the lines of rows; that of `a.csv.jsonl` is not that of `a.csv`."""
+    stem, _, suffix = name.rpartition(".")
+    if suffix.lower() != "jsonl":
+        return name + ".jsonl"
+    return f"{stem}%2E{suffix}.jsonl" if stem.lower().endswith(ROWS) else name
 
 
 def file_of(result: Result) -> Path | None:
@@ -41,9 +53,10 @@ def file_of(result: Result) -> Path | None:
 
 
 def _folder(token: str) -> str:
-    """A folder that ends in .json would stand where the data of a file may go."""
+    """A folder that ends in .json or .jsonl would stand where the data of a file may go."""
     name = _safe(token)
-    return name.removesuffix(".json") + "%2Ejson" if name.endswith(".json") else name
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}%2E{suffix}" if dot and suffix.lower() in {"json", "jsonl"} else name
 
 
 def _safe(token: str) -> str:
@@ -101,11 +114,18 @@ def remove_data(output: Path, file: Path) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is the old one or the whole new one, also after a power cut."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece; it takes its place at the end, whole, or not at all."""
     # Always the same name: what a killed run left is overwritten by the run that continues it.
     beside = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.tmp")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -63,6 +63,15 @@ def test_a_file_is_named_as_typed_and_a_pattern_finds_each_once(
         sources(["a.txt", "missing.pdf"])  # before anything is read
 
 
+def test_inputs_that_are_relative_to_a_folder_are_named_as_typed_and_read_there(
+    inbox: Path,
+) -> None:
+    found = list(sources(["acme/1.txt", "*.txt"], base=inbox))
+    assert [each.path for each in found] == ["acme/1.txt", "a.txt", "b.txt"]
+    assert [each.path for each in sources(["acme"], base=inbox)] == ["1.txt"]
+    assert [each.read() for each in found] == [b"x"] * 3
+
+
 def test_output_and_own_files_are_never_inputs(inbox: Path) -> None:
     (inbox / "out").mkdir()
     (inbox / "out/results.jsonl").write_text("{}")

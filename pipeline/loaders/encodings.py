@@ -14,6 +14,13 @@ _BOMS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
 _WEST = ("cp1252", "iso8859-15", "cp850", "mac-roman")
 _CENTRAL = ("cp1250", "iso8859-2", "cp852", "mac-latin2")
 _CYRILLIC = ("cp1251", "koi8-r", "koi8-u", "iso8859-5", "cp866", "mac-cyrillic")
@@ -84,6 +91,29 @@ def decode(content: bytes) -> tuple[str, str | None]:
     except UnicodeDecodeError as error:
         _refuse_nearly_utf8(content, error.start)
     return _guess(content)
+
+
+def encoding_of(beginning: bytes) -> tuple[str, int]:
+    """The encoding of a text that is read piece by piece, told from its beginning, and the length of its mark.
+
+    Where the beginning is UTF-8 with few broken bytes, or ASCII, it is UTF-8.
+
+    Raises:
+        LoadError: `unsupported`, it is in no encoding that is known.
+
+    """
+    for mark, encoding in _MARKS:
+        if beginning.startswith(mark):
+            return encoding, len(mark)
+    found = wide(beginning)
+    if found and beginning.count(0) > len(beginning) // 10:  # lone zeros are damage
+        return found, 0
+    try:
+        return decode(beginning.replace(b"\0", b""))[1] or "utf-8", 0
+    except LoadError as error:
+        if error.reason == "damaged":
+            return "utf-8", 0
+        raise
 
 
 def _exactly(content: bytes, encoding: str) -> str:

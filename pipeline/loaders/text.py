@@ -39,8 +39,7 @@ def load(content: bytes, media_type: str) -> wire.Reading:
             "too_large",
             f"{len(text):,} characters are more than the {wire.MAX_TEXT:,} that are read: split it",
         )
-    text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f")
-    pages = [page for piece in text.split("\f") for page in _cut(piece)]
+    pages = pages_of(text)
     if len(pages) > wire.MAX_PAGES:
         raise LoadError(
             "too_large",
@@ -55,6 +54,12 @@ def load(content: bytes, media_type: str) -> wire.Reading:
         warnings=warnings,
         page_count=len(pages),
     )
+
+
+def pages_of(text: str) -> list[str]:
+    """A text as its pages."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\f")
+    return [page for piece in text.split("\f") for page in _cut(piece)]
 
 
 def _cut(text: str) -> Iterator[str]:
