@@ -6,7 +6,7 @@ import re
 from base64 import urlsafe_b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Fault = Literal[
@@ -28,6 +28,9 @@ IMAGE_TOKENS = {None: 1120, "LOW": 280, "MEDIUM": 560, "HIGH": 1120}
 THOUGHTS = {"LOW": 100, "MEDIUM": 200, "HIGH": 400}
 
 
+#: A document that shares a request with others, between the marks of its key.
+_PACKED = re.compile(r"^<([0-9a-f]{8})>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
+_KNOWN = re.compile(r"^<([0-9a-f]{8}) known>\n(.*?)\n</\1 known>$", re.DOTALL | re.MULTILINE)
 _URL_SAFE = str.maketrans("+/", "-_")
 #: Fields that hold schemas, arguments, labels: what stands in them is the user's, not the wire's.
 ANY_SHAPE = set(
@@ -195,6 +198,43 @@ def answer_from(seen: Seen, answers: Mapping[str, Any]) -> Answer:
     cut = text.encode()[:limit].decode("utf-8", "ignore")
     finish = "STOP" if cut == text else "MAX_TOKENS"
     return generated(cut, usage=usage_of(seen, cut), finishReason=finish)
+
+
+def packed(text: str) -> list[tuple[str, str]]:
+    """The keys and texts of the documents that share a request; none where it is about one."""
+    _, several, rest = text.partition("There are several documents")
+    return _PACKED.findall(rest) if several else []
+
+
+def one_by_one(reply: Reply, seen: Seen) -> Answer:
+    """What a service says that answers each document of a pack as it would alone; what is no answer is left out."""
+    items = packed(seen.text)
+    if not items:
+        return reply(seen)
+    config = dict(seen.config)
+    if schema := config.get("responseJsonSchema"):
+        answer = schema["properties"]["items"]["items"]["properties"]["answer"]
+        named = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+        config["responseJsonSchema"] = {**answer, **named}
+    start = next(n for n, part in enumerate(seen.parts) if part["text"].startswith("There are sev"))
+    known = dict(_KNOWN.findall(seen.text))
+    found, is_held = [], False
+    for key, text in items:
+        mark = f"document-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        told = f"{known.get(key, '')}\n<{mark}>\n{text}\n</{mark}>"
+        parts = [*seen.parts[:start], {"text": told}]
+        contents = [{"role": "user", "parts": parts}]
+        body = {**seen.body, "contents": contents, "generationConfig": config}
+        one = reply(replace(seen, body=body, raw=json.dumps(body).encode()))
+        if one.status != 200 or one.fault:
+            return one
+        is_held |= one.hold
+        candidate = one.body.get("candidates", [{}])[0]
+        if candidate.get("finishReason") == "STOP":
+            said = candidate["content"]["parts"][0]["text"]
+            found.append({"key": key, "answer": json.loads(said)})
+    text = json.dumps({"items": found}, ensure_ascii=False)
+    return replace(generated(text, usage=usage_of(seen, text)), hold=is_held)
 
 
 def usage_of(seen: Seen, text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -131,17 +131,24 @@ class Books:
     def recent(self, endpoint: str, since: float) -> list[tuple[float, int, int]]:
         return [call for call in self.earlier if call[0] > since]
 
-    async def reserve(
-        self, key: str, take: int, run: int, endpoint: str, amount: int | None, tokens: int = 0
-    ) -> int:
-        self.calls[len(self.calls) + 1] = [amount, "sent", tokens]
-        return len(self.calls)
+    async def reserve_all(
+        self,
+        claims: Sequence[tuple[str, int, int | None, int]],
+        run: int,
+        endpoint: str,
+        buyers: Sequence[tuple[str, str]] = (),
+    ) -> list[int]:
+        first = len(self.calls) + 1
+        for number, (_, _, amount, tokens) in enumerate(claims, first):
+            self.calls[number] = [amount, "sent", tokens]
+        return [*range(first, first + len(claims))]
 
-    async def book(
-        self, call: int, cost: int | None, state: str, tokens: int | None = None
+    async def book_all(
+        self, costs: Sequence[tuple[int, int | None, int | None]], state: str
     ) -> None:
-        tokens = self.calls[call][2] if tokens is None else tokens
-        self.calls[call] = [cost, state, tokens]
+        for call, cost, tokens in costs:
+            noted = self.calls[call][2] if tokens is None else tokens
+            self.calls[call] = [cost, state, noted]
 
 
 class QuotaService:

@@ -10,7 +10,8 @@ In a test:
 `answers` maps a document to its data: the key is the sha256 (hex) of an inline file, or any text that
 stands in the request (the first 24 digits of a text document's hash do too). What is not in the table
 is filled from the request's schema: nulls, empty texts, first values. Instead of a table, `reply` can
-be any function of the request. The kinds of answers are in `tests/answers.py`.
+be any function of the request; of a request that several documents share it is asked about each, unless it
+`divides` such requests itself. The kinds of answers are in `tests/answers.py`.
 
 As a process of its own, for tests that kill the client:
 
@@ -43,7 +44,16 @@ if not __package__:  # run as a program
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from tests import books
-from tests.answers import Answer, Reply, Seen, about, answer_from, error, key_invalid
+from tests.answers import (
+    Answer,
+    Reply,
+    Seen,
+    about,
+    answer_from,
+    error,
+    key_invalid,
+    one_by_one,
+)
 from tests.routes import route_of
 from tests.wire import strict
 
@@ -67,6 +77,7 @@ class Server:
         latency: float = 0.0,
         is_strict: bool = True,
         wrong_on_purpose: bool = False,
+        divides: bool = False,
         on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.answers = answers or {}
@@ -75,6 +86,7 @@ class Server:
         self.latency = latency
         self.is_strict = is_strict
         self.wrong_on_purpose = wrong_on_purpose
+        self.divides = divides
         self.on_event = on_event
         self.state: dict[str, Any] = {}
         self.requests: list[Seen] = []
@@ -260,7 +272,7 @@ class Server:
             or seen.method != "POST"
         ):
             return error(404, f"no method {seen.method} {seen.path}")
-        return self.reply(seen)
+        return self.reply(seen) if self.divides else one_by_one(self.reply, seen)
 
     def barred(self, seen: Seen) -> Answer | None:
         """What a Google service answers to a wrong body, and to a request with no key or a wrong one."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline import tools
-from pipeline.asking.asker import Asker, UnusableError, Whose
+from pipeline.asking.asker import Asker
+from pipeline.asking.telling import UnusableError, Whose
 from pipeline.errors import FieldsiftError, ReplyError
 from pipeline.limits import Gate
 from pipeline.providers import Call, Reply, Request, Turn
@@ -40,10 +41,12 @@ async def converse(
     attempts: tuple[Attempt, ...] = ()
     for left in range(ROUNDS, -1, -1):
         try:
-            reply, attempt = await asker.ask(gate, request, whose)
+            reply, told = await asker.ask(gate, request, whose)
         except FieldsiftError as error:
             raise error.after((*attempts, *error.attempts)) from error
-        attempts += (replace(attempt, why="function results") if request.turns else attempt,)
+        attempts += (
+            tuple(replace(e, why="function results") for e in told) if request.turns else told
+        )
         if not reply.calls:
             return reply, attempts
         if not functions or not left or len(reply.calls) > CALLS:
@@ -87,10 +90,10 @@ async def _result(
     key = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
     asked = {"call": call.name, "arguments": dict(call.arguments)}
     async with asker.alone(key):  # an equal document may ask for the same at the same time
-        kept = asker.replies.get(key, 1, since, asked)
+        kept = asker.replies.own.get(key, 1, since, asked)
         if kept is not None:
-            asker.replies.note(key, 1, asked, kept)
+            await asker.replies.own.note(key, 1, asked, kept)
             return json.loads(kept)
         result = await tools.run(function, call.arguments)
-        await asker.replies.keep(key, 1, asker.run, asked, json.dumps(result).encode())
+        await asker.replies.own.keep(key, 1, asker.bought.run, asked, json.dumps(result).encode())
         return result

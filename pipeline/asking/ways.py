@@ -6,14 +6,16 @@ endpoint is asked when one is down or wants to be paid, never because of what it
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pipeline import prompts
-from pipeline.asking.asker import Asker, Whose
+from pipeline.asking.asker import Asker
 from pipeline.asking.calls import converse
-from pipeline.document import Document
+from pipeline.asking.contexts import Beside
+from pipeline.asking.telling import Whose
+from pipeline.document import Document, Part
 from pipeline.errors import (
     DocumentError,
     Fault,
@@ -32,6 +34,7 @@ from pipeline.providers import LEVELS, Level, Reply, Request, Shelf
 from pipeline.results import Attempt, Finding
 from pipeline.sending import fitted
 from pipeline.stages import Stage
+from pipeline.windows import refuse_too_long
 
 #: What makes another endpoint worth asking.
 _DOWN: Final = (GaveUp, Unreachable, QuotaReached)
@@ -53,7 +56,8 @@ class Question:
 
     `gates` are the endpoints in their order; `looking` brings the words of pages that have none, which
     only engines without eyes wait for; `loaders` draw pages for endpoints that take no PDF; answers of
-    runs before `since` don't count, and `told` are the calls whose cost its Result tells already.
+    runs before `since` don't count, and `told` are the calls whose cost its Result tells already. `beside` is what
+    all documents of the stage are read beside, and `uses` for about how many more documents (0: nobody knows).
     """
 
     stage: Stage
@@ -64,6 +68,8 @@ class Question:
     loaders: Loaders
     since: int = 0
     told: set[int] = field(default_factory=set, compare=False, repr=False)
+    beside: Beside | None = field(default=None, compare=False, repr=False)
+    uses: Callable[[], int] = field(default=lambda: 0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +88,27 @@ async def request(asked: Question, gate: Gate, level: Level = "full") -> Request
 
     Raises:
         LoadError: the endpoint has no eyes, and there are no words; or see `sending.fitted`.
-        ReplyError, SetupError: see `sending.fitted`.
+        ReplyError: see `windows.refuse_too_long` and `sending.fitted`.
+        SetupError: see `sending.fitted`.
 
     """
     looks = gate.provider.reads_images and asked.stage.send != "text"
     document = asked.document if looks else readable(await asked.looking)
-    document = await fitted(document, asked.ask.window, gate.endpoint, asked.loaders, asked.stage)
-    return prompts.request(
+    refuse_too_long(asked.stage, document, gate.endpoint)
+    if text := asked.ask.text:
+        part = Part("text", "text/plain", text=text)
+        document = replace(document, page_count=1, parts=(part,), numbers=None)
+    else:
+        window = asked.ask.window
+        document = await fitted(document, window, gate.endpoint, asked.loaders, asked.stage)
+    made = prompts.request(
         asked.stage, asked.ask, document, gate.provider, gate.endpoint, level=level
     )
+    if asked.beside is None:
+        return made
+    first = await asked.beside.parts(asked.stage, gate)
+    whole = (*first, *made.content)
+    return replace(made, content=whole, shared=len(first), uses=asked.uses())
 
 
 class Ways:

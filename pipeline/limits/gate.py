@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
@@ -22,7 +22,7 @@ from pipeline.errors import (
 from pipeline.limits.days import Day
 from pipeline.limits.expected import Expected
 from pipeline.limits.flight import Flight
-from pipeline.limits.money import UNIT, Purse
+from pipeline.limits.money import UNIT, Purse, apportioned
 from pipeline.limits.pace import SPEND_SPAN, Held, Pace, Pause, Taken, pace_of
 from pipeline.limits.retries import DAMAGED, RetryBudget, Tries
 from pipeline.limits.stopping import unless
@@ -64,14 +64,31 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """One of the questions of a request, which has a call of its own in the ledger: its key and take, and its size.
+
+    By the sizes it has its share of what the request may cost. `buyer` is the document and stage that it is for.
+    """
+
+    key: str
+    take: int
+    size: int = 1
+    buyer: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """An answer that came, and the call in the ledger that it must be booked on; `tier` is what was asked for."""
+    """An answer that came, and the call in the ledger that it must be booked on; `tier` is what was asked for.
+
+    `calls` are those of all questions of the request with what was claimed for each, `claimed` is their sum.
+    """
 
     body: bytes
     call: int
     claimed: int | None
     tier: str = ""
     turn: Turn | None = field(default=None, compare=False, repr=False)
+    calls: tuple[tuple[int, int | None], ...] = ()
 
 
 class Gate:
@@ -163,9 +180,12 @@ class Gate:
         # Rounded up: what is reserved or booked is never below what it costs.
         return None if amount is None else ceil(Fraction(amount) * UNIT)
 
-    async def send(self, request: Request, take: int, run: int) -> Sent:
+    async def send(
+        self, request: Request, take: int, run: int, claims: Sequence[Claim] = ()
+    ) -> Sent:
         """Send a request when it may go; what may pass is tried again, a bounded number of times.
 
+        With `claims` it holds several questions: they go and are counted as one request.
         What is reserved is the price of the tier that was asked for. A dearer one does not answer: at Gemini
         and OpenAI a flex request that finds no room is refused (429, 503) and never served as a standard one,
         and a priority request is served as a standard one where its limit is met.
@@ -183,12 +203,13 @@ class Gate:
         """
         most = self.provider.ceiling(request)
         claimed = self.cost(most, request.settings.service_tier or "")
+        claims = claims or (Claim(request.key(), take),)
         tries = Tries()
         self.retries.requests += 1
         while True:
             turn = await unless(self.stop, self._turn(most, claimed))
             try:
-                sent = await self._once(request, take, run, claimed, turn)
+                sent = await self._once(request, claims, run, claimed, turn)
             except BaseException:
                 self.purse.landed(turn)
                 raise
@@ -204,9 +225,24 @@ class Gate:
 
         One that does not tell its tokens costs what was reserved: unknown is never zero.
         """
+        return (await self.book_shares(sent, usage, (usage,)))[0]
+
+    async def book_shares(
+        self, sent: Sent, usage: Usage, shares: Sequence[Usage]
+    ) -> list[int | None]:
+        """The same for an answer to several questions, each with its share of the tokens; the cost of each.
+
+        The costs add up to that of the whole answer.
+        """
+        calls = sent.calls or ((sent.call, sent.claimed),)
         cost = self.cost(usage, sent.tier) if usage.is_counted else sent.claimed
         tokens = self._counted(usage) if usage.is_counted else None
-        await self.purse.ledger.book(sent.call, cost, "paid", tokens)
+        costs = [claimed for _, claimed in calls]
+        if usage.is_counted:
+            costs = _adding_up(cost, [self.cost(share, sent.tier) for share in shares])
+        counts = [None if tokens is None else self._counted(share) for share in shares]
+        numbers = [number for number, _ in calls]
+        await self.purse.ledger.book_all(list(zip(numbers, costs, counts, strict=True)), "paid")
         self.purse.settle(sent.claimed, cost)
         self.landed(sent)
         if sent.turn is not None:
@@ -214,11 +250,12 @@ class Gate:
             if tokens is not None:
                 self._day.correct(sent.turn.day, 1, tokens)
                 self._likely.learn(sent.turn.most, usage.input)
-        return cost
+        return costs
 
     async def book_reserve(self, sent: Sent) -> None:
         """Book what was reserved, for an answer that does not say what it took."""
-        await self.purse.ledger.book(sent.call, sent.claimed, "paid")
+        calls = sent.calls or ((sent.call, sent.claimed),)
+        await self.purse.ledger.book_all([(*each, None) for each in calls], "paid")
         self.landed(sent)
 
     def landed(self, sent: Sent) -> None:
@@ -280,34 +317,52 @@ class Gate:
         return held
 
     async def _once(
-        self, request: Request, take: int, run: int, claimed: int | None, turn: Turn
+        self, request: Request, claims: Sequence[Claim], run: int, claimed: int | None, turn: Turn
     ) -> Sent | Transient:
-        call = await self.purse.ledger.reserve(
-            request.key(), take, run, self.endpoint.name, claimed, turn.tokens
-        )
+        calls = await self._reserved(claims, run, claimed, turn)
         try:
             body = await self.provider.send(request)
         except Transient as failure:
             # Where the service may have worked, the reservation stays: unknown is never zero.
             if not failure.billed:
-                await self._release(call, claimed, turn)
+                await self._release(calls, claimed, turn)
             else:
-                await self.purse.ledger.book(call, claimed, "unknown")
+                await self.purse.ledger.book_all([(*each, None) for each in calls], "unknown")
             return failure
         except FieldsiftError as error:
             if isinstance(error, QuotaReached):
                 self._ended = (self._clock.now(), error)
             self._note_answer(turn)
-            await self._release(call, claimed, turn)
+            await self._release(calls, claimed, turn)
             if isinstance(error, ReplyError) and error.reason in self._hopeless:
                 raise SetupError(str(error)) from error  # no other document would fare better
             raise
         self._note_answer(turn)
         self._hopeless = _NO_MODEL
-        return Sent(body, call, claimed, request.settings.service_tier or "", turn=turn)
+        tier = request.settings.service_tier or ""
+        return Sent(body, calls[0][0], claimed, tier, turn, tuple(calls))
 
-    async def _release(self, call: int, claimed: int | None, turn: Turn) -> None:
-        await self.purse.ledger.book(call, 0, "free", 0)
+    async def _reserved(
+        self, claims: Sequence[Claim], run: int, claimed: int | None, turn: Turn
+    ) -> list[tuple[int, int | None]]:
+        """The calls of a request's questions, and what is claimed for each."""
+        sizes = [claim.size for claim in claims]
+        amounts: list[int | None] = [None] * len(claims)
+        if claimed is not None:
+            amounts = [*apportioned(claimed, sizes)]
+        tokens = apportioned(turn.tokens, sizes)
+        rows = [
+            (claim.key, claim.take, amount, count)
+            for claim, amount, count in zip(claims, amounts, tokens, strict=True)
+        ]
+        buyers = [claim.buyer for claim in claims if claim.buyer]
+        calls = await self.purse.ledger.reserve_all(rows, run, self.endpoint.name, buyers)
+        return list(zip(calls, amounts, strict=True))
+
+    async def _release(
+        self, calls: Sequence[tuple[int, int | None]], claimed: int | None, turn: Turn
+    ) -> None:
+        await self.purse.ledger.book_all([(number, 0, 0) for number, _ in calls], "free")
         self.purse.settle(claimed, 0)
         self.pace.correct(turn.minute, tokens=0, cost=0)
         self._day.correct(turn.day, 0, 0)
@@ -385,6 +440,14 @@ class Gate:
         """The same before it is sent, by what requests took so far."""
         likely = self._likely.of(most.input)
         return likely if self.endpoint.service.wire == "gemini" else likely + most.output
+
+
+def _adding_up(total: int | None, costs: Sequence[int | None]) -> list[int | None]:
+    """Costs that add up to the total: what each is rounded up by, or a long prompt's dearer price, is shared out."""
+    known = [each for each in costs if each is not None]
+    if total is None or len(known) < len(costs):
+        return [total if len(costs) == 1 else None for _ in costs]
+    return list(known) if sum(known) == total else [*apportioned(total, known)]
 
 
 class _Clock:

@@ -1,7 +1,7 @@
 """The money of a run: what is booked or reserved, the cap, and which prices a budget needs."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -67,6 +67,17 @@ class Purse:
         if cost is not None:
             self.spent += cost - (claimed or 0)
             self._changed.set()
+
+
+def apportioned(total: int, sizes: Sequence[int]) -> list[int]:
+    """A whole amount in shares by size; whole numbers that add up to it, equal ones where all sizes are 0."""
+    sizes = sizes if sum(sizes) else [1] * len(sizes)
+    all_of_it, shares, passed, given = sum(sizes), [], 0, 0
+    for size in sizes:  # what the first ones have together is right to less than one: so is each
+        passed += size
+        shares.append(total * passed // all_of_it - given)
+        given += shares[-1]
+    return shares
 
 
 def dollars(amount: int) -> str:

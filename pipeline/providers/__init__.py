@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from importlib import import_module
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from pipeline import catalogue
 from pipeline.document import Document, Part
@@ -77,6 +77,13 @@ class Endpoint:
         return known or catalogue.Service(self.provider, wire="openai")
 
     @property
+    def elsewhere(self) -> str:
+        """The address, where it is not the one that the service is known by; else empty."""
+        address = (self.base_url or self.service.base_url).rstrip("/")
+        known = catalogue.service(self.provider)
+        return "" if known and address == known.base_url.rstrip("/") else address
+
+    @property
     def known(self) -> catalogue.Model | None:
         """What is known of the model; None when it is in no list."""
         return self.card or catalogue.find(self.provider, self.model)
@@ -133,6 +140,25 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """What of a request is one short document alone: it may share a request with others that differ in nothing else.
+
+    The last `parts` of the content are the document between its marks; `text` is the same without them.
+    `most` documents share a request at most. `answer` are the tokens that an answer about it is expected to take,
+    `room` those that are kept free for it; `thoughts` those for thinking before the first answer.
+    `known` is what earlier stages said of it, as JSON.
+    """
+
+    parts: int
+    text: str
+    most: int
+    answer: int
+    room: int
+    thoughts: int
+    known: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One question to one model, in no provider's format.
 
@@ -140,7 +166,8 @@ class Request:
     of the stage. `schema` is already in the provider's dialect; where it is None and `as_json` holds,
     JSON of any shape is asked for. `turns` are the rounds of function calls so far. `wire` is that of
     the endpoint. `document`, `target` (the full schema) and `least` (the confidence below which a value is left
-    out) are for engines that run here and read pages and words; they are not part of the key.
+    out) are for engines that run here and read pages and words; `item` is there where it may share a request; `uses` is how
+    many requests are expected to have the same shared parts (0: nobody knows). They are not part of the key.
     """
 
     provider: str
@@ -156,6 +183,8 @@ class Request:
     document: Document | None = field(default=None, compare=False, repr=False)
     target: Schema | None = field(default=None, compare=False, repr=False)
     least: float = field(default=0.0, compare=False, repr=False)
+    item: Item | None = field(default=None, compare=False, repr=False)
+    uses: int = field(default=0, compare=False, repr=False)
 
     def canonical(self) -> dict[str, Any]:
         """The request as plain JSON, a hash in place of bytes; equal requests are equal here."""
@@ -287,6 +316,57 @@ class Shelf(Protocol):
 
     async def remember(self, name: str, value: str, until: float) -> None:
         """Keep a value under a name until a time (seconds since 1970); an empty value forgets the name."""
+        ...
+
+    def names(self, beginning: str) -> list[str]:
+        """The names that begin so and have not expired; none where nothing was ever remembered."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who decides whether a cache at a service pays, and pays for it."""
+
+    def pays(self, label: str, request: Request, tokens: int, life: int) -> bool:
+        """Whether a cache of so many tokens, given `life` seconds at first, costs less than none."""
+        ...
+
+    async def reserve(self, label: str, tokens: int, seconds: float, *, made: bool) -> int | None:
+        """Set aside the most that a cache costs, to be `made` or only kept on; None: it does not fit the budget."""
+        ...
+
+    async def book(
+        self, call: int, reserved: int, tokens: int | None, seconds: float, *, made: bool
+    ) -> None:
+        """Put the real cost in its place; tokens None: there is no cache."""
+        ...
+
+    async def lost(self, call: int, reserved: int, seconds: float) -> None:
+        """Nobody knows whether there is one."""
+        ...
+
+
+@runtime_checkable
+class KeepsCaches(Protocol):
+    """A provider that can leave shared parts in a cache of its service; without a keeper it is not asked what that costs."""
+
+    keeper: Keeper | None
+
+
+@runtime_checkable
+class Divides(Protocol):
+    """A provider whose answer to several documents can be divided into one for each."""
+
+    def listed(self, schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The schema of a list of answers with their keys, of the schema of one of them as it is sent.
+
+        Raises:
+            ReplyError: `schema_refused`: the service does not take it in a list.
+
+        """
+        ...
+
+    def composed(self, reply: Reply, text: str, usage: Usage) -> bytes:
+        """The body of an answer of its own, as the service would have given it: a part of another one, and what that took."""
         ...
 
 

@@ -25,6 +25,11 @@ class Once(Generic[T]):
             task.add_done_callback(lambda done: self._ended(name, done))
         return await asyncio.shield(task)
 
+    async def settle(self, seconds: float) -> None:
+        """Wait so long for what is under way."""
+        if self._going:
+            await asyncio.wait(list(self._going.values()), timeout=seconds)
+
     async def aclose(self) -> None:
         """Stop whatever is under way."""
         tasks = list(self._going.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.providers import (
     Endpoint,
+    Keeper,
     Level,
     ModelFacts,
     Reply,
@@ -24,7 +25,7 @@ from pipeline.providers.gemini import models, wire
 from pipeline.providers.gemini.chunks import chunks
 from pipeline.providers.gemini.limits import check
 from pipeline.providers.gemini.place import place_of
-from pipeline.providers.gemini.reply import read, text_of
+from pipeline.providers.gemini.reply import composed, read, text_of
 from pipeline.providers.gemini.resumable import Sleep
 from pipeline.providers.gemini.stored import Store
 from pipeline.providers.gemini.vertex import is_vertex
@@ -32,6 +33,7 @@ from pipeline.providers.http import Line, Timeouts
 from pipeline.providers.loops import Watch
 from pipeline.schema import Schema
 from pipeline.schema.dialects import compile as compile_schema
+from pipeline.schema.dialects import listed
 
 __all__ = [
     "Gemini",
@@ -76,6 +78,16 @@ class Gemini:
         self._store = Store(endpoint, self._place, self._line, shelf, sleep)
         self._dialects: dict[tuple[str, Level], Mapping[str, Any] | None] = {}
 
+    @property
+    def keeper(self) -> Keeper | None:
+        """Who decides on caches of shared parts, and pays for them."""
+        return self._store.caches.keeper
+
+    @keeper.setter
+    def keeper(self, keeper: Keeper | None) -> None:
+        """Another one decides and pays from now on."""
+        self._store.caches.keeper = keeper
+
     def dialect(self, schema: Schema, level: Level = "full") -> Mapping[str, Any] | None:
         """The schema as it is sent; compiled once, not to be changed."""
         key = (schema.sha256, level)
@@ -110,6 +122,14 @@ class Gemini:
     def read(self, body: bytes) -> Reply:
         """Understand a body that `send` returned, now or in an earlier run."""
         return read(body)
+
+    def listed(self, schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The schema of a list of answers with their keys; of words alone there is none."""
+        return None if schema is None else listed(schema)
+
+    def composed(self, reply: Reply, text: str, usage: Usage) -> bytes:
+        """The body of `generateContent` with this text and usage, all else as in the reply."""
+        return composed(reply, text, usage)
 
     async def count(self, request: Request) -> int:
         """How many tokens the request has as input, system, schema and tools included; free of charge.

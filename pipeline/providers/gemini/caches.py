@@ -10,17 +10,19 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
+import platform
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.document import Part
 from pipeline.errors import FieldsiftError, ReplyError, Transient
-from pipeline.providers import Endpoint, Request, Shelf
+from pipeline.providers import Endpoint, Keeper, Request, Shelf
 from pipeline.providers.bodies import parse
+from pipeline.providers.bounds import ceiling
 from pipeline.providers.faults import Answer, fault
 from pipeline.providers.gemini import wire
 from pipeline.providers.gemini.files import seconds
@@ -28,6 +30,7 @@ from pipeline.providers.gemini.place import Place
 from pipeline.providers.http import Line
 from pipeline.providers.once import Once
 from pipeline.providers.pieces import pieces, size, stream
+from pipeline.providers.shared import shared_tokens
 
 #: Seconds that a cache lives unless it is extended.
 TTL: Final = 900
@@ -39,33 +42,30 @@ _FAREWELL: Final = 10.0
 _TOO_SMALL: Final = re.compile(r"cached content is too small", re.IGNORECASE)
 #: How the service tells that a cache is gone, in an answer of 403.
 GONE: Final = re.compile(r"CachedContent not found", re.IGNORECASE)
+#: Who leaves caches: this process, on this machine.
+_ME: Final = f"{platform.node()} {os.getpid()}"
 _NAME: Final = re.compile(r"(?:projects/[^/\s]+/locations/[^/\s]+/)?cachedContents/[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A cache at the service: its name, when it expires (seconds since 1970), the tokens in it."""
+    """A cache at the service: its name, when it expires (seconds since 1970), the tokens in it, and whose it is."""
 
     name: str
     expires: float
     tokens: int = 0
+    owner: str = ""
 
 
-def is_worth_it(request: Request, endpoint: Endpoint) -> bool:
-    """Whether the shared parts of a request go into a cache: the one place where that is decided.
+def can_be_one(request: Request, endpoint: Endpoint) -> bool:
+    """Whether a request has parts for a cache, and a service that keeps any."""
+    return _least(endpoint) is not None and 0 < request.shared < len(request.content)
 
-    There must be some, something must be left to ask, and they must reach the least that the service
-    caches. Tokens are estimated: four bytes of text each, pages and pictures by the table.
-    """
+
+def _least(endpoint: Endpoint) -> int | None:
+    """The fewest tokens that the service caches; None where it caches nothing."""
     known = endpoint.known
-    least = (known.cache_tokens if known else None) or endpoint.service.cache_tokens
-    if least is None or not 0 < request.shared < len(request.content):
-        return False
-    held = wire.cached(request)
-    held["contents"] = ""
-    tokens = len(json.dumps(held, ensure_ascii=False).encode("utf-8", "replace")) // 4
-    shared = request.content[: request.shared]
-    return tokens + sum(_tokens(part, endpoint) for part in shared) >= least
+    return (known.cache_tokens if known else None) or endpoint.service.cache_tokens
 
 
 class Caches:
@@ -87,6 +87,8 @@ class Caches:
         self._once: Once[str] = Once()
         self._made: dict[str, str] = {}
         self._without: set[str] = set()
+        self._tokens: dict[str, int] = {}
+        self.keeper: Keeper | None = None
 
     async def name(self, request: Request, hold: Callable[[], Awaitable[wire.Stored]]) -> str:
         """The cache with the shared parts of a request, made or extended as needed; `hold` leaves their files there.
@@ -95,9 +97,22 @@ class Caches:
         goes without it then, and hears itself what is wrong.
         """
         label = self._label(request)
-        if label in self._without:
+        if label in self._without or not (self._is_kept(label) or self._pays(label, request)):
             return ""
         return await self._once.do(label, lambda: self._name(label, request, hold))
+
+    def _is_kept(self, label: str) -> bool:
+        return self._shelf.recall(label) is not None
+
+    def _pays(self, label: str, request: Request) -> bool:
+        """Whether a cache is made: the service takes so little, and it costs less than none."""
+        endpoint = self._line.endpoint
+        if label not in self._tokens:
+            self._tokens[label] = shared_tokens(request, endpoint.service)
+        tokens = self._tokens[label]
+        if tokens < (_least(endpoint) or 0):
+            return False
+        return self.keeper is None or self.keeper.pays(label, request, tokens, TTL)
 
     async def forget(self, request: Request, name: str) -> None:
         """The service says that a cache is gone: the next `name` makes another."""
@@ -105,12 +120,26 @@ class Caches:
         await self._forget(self._label(request), name)
 
     async def aclose(self) -> None:
-        """Delete the caches that this process made: each hour of them is paid. What fails expires by itself."""
+        """Delete the caches that this process made, and those that processes left which died.
+
+        What is being made just now is waited for, so that it is not left behind. What fails expires by itself.
+        """
+        await self._once.settle(_FAREWELL)
         await self._once.aclose()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
-                await asyncio.gather(*(self._leave(*made) for made in self._made.items()))
+                gone = self._made | (self._left_behind() if self.keeper else {})
+                await asyncio.gather(*(self._leave(*each) for each in gone.items()))
         self._made.clear()
+
+    def _left_behind(self) -> dict[str, str]:
+        """Caches on the shelf whose process is not there any more."""
+        found = {}
+        for label in self._shelf.names(f"cache {self._who} "):
+            kept = _kept(self._shelf.recall(label))
+            if kept is not None and not _is_at_work(kept.owner):
+                found[kept.name] = label
+        return found
 
     async def create(self, request: Request, stored: wire.Stored, title: str = "") -> Cache | None:
         """Make a cache of the shared parts, the system instruction and the tools of a request.
@@ -127,7 +156,9 @@ class Caches:
         }
         body = pieces(told)
         headers = {"Content-Type": "application/json", "Content-Length": str(size(body))}
-        answer = await self._free("POST", self._path("cachedContents"), headers, stream(body))
+        # Lost on the way it may have been made, and is paid then.
+        path = self._path("cachedContents")
+        answer = await self._line.ask("POST", path, headers, stream(body))
         if answer.status == 400 and _TOO_SMALL.search(answer.body.decode("utf-8", "replace")):
             return None
         return self._cache(answer)
@@ -184,10 +215,10 @@ class Caches:
         self, label: str, request: Request, hold: Callable[[], Awaitable[wire.Stored]]
     ) -> str:
         kept = _kept(self._shelf.recall(label))
-        cache = await self._extended(kept) if kept else None
+        cache = await self._extended(label, kept) if kept else None
         if cache is None:
             try:
-                cache = await self.create(request, await hold(), title=label.rpartition(" ")[2])
+                cache = await self._bought(label, request, await hold())
             except Transient:
                 return ""  # the next request tries again
             except FieldsiftError:
@@ -196,21 +227,68 @@ class Caches:
                 self._without.add(label)
                 return ""
             self._made[cache.name] = label
+        elif kept and not _is_at_work(kept.owner):
+            self._made[cache.name] = label  # who made it died
         if cache is not kept:
-            value = json.dumps({"name": cache.name, "expires": cache.expires})
-            await self._shelf.remember(label, value, cache.expires - _MARGIN)
+            await self._put(label, cache)
         return cache.name
 
-    async def _extended(self, cache: Cache) -> Cache | None:
-        """The cache with at least half of its time left; None where it is gone."""
-        if cache.expires - self._clock() >= TTL / 2:
-            return cache
-        try:
-            return await self.extend(cache.name)
-        except Transient:
-            return cache  # some of its time is left
-        except FieldsiftError:
+    async def _put(self, label: str, cache: Cache) -> None:
+        told = {"name": cache.name, "expires": cache.expires, "tokens": cache.tokens, "owner": _ME}
+        await self._shelf.remember(label, json.dumps(told), cache.expires - _MARGIN)
+
+    async def _bought(self, label: str, request: Request, stored: wire.Stored) -> Cache | None:
+        """A new cache; the most that it can cost is reserved before, and what it does is booked once it is on the shelf.
+
+        None too where the budget has no room for it: the requests that would use it may still have.
+        """
+        title, keeper = label.rpartition(" ")[2], self.keeper
+        if keeper is None:
+            return await self.create(request, stored, title)
+        most = _most(request, self._line.endpoint)
+        call = await keeper.reserve(label, most, TTL, made=True)
+        if call is None:
             return None
+        try:
+            cache = await self.create(request, stored, title)
+        except Transient as lost:
+            if lost.billed:
+                await keeper.lost(call, most, TTL)
+            else:
+                await keeper.book(call, most, None, TTL, made=True)
+            raise
+        except FieldsiftError:
+            await keeper.book(call, most, None, TTL, made=True)
+            raise
+        if cache is None:
+            await keeper.book(call, most, None, TTL, made=True)
+            return None
+        await self._put(label, cache)
+        await keeper.book(call, most, cache.tokens or most, TTL, made=True)
+        return cache
+
+    async def _extended(self, label: str, cache: Cache) -> Cache | None:
+        """The cache with at least half of its time left; None where it is gone.
+
+        One that the budget has no room to keep on is used as long as it lives.
+        """
+        left = cache.expires - self._clock()
+        if left >= TTL / 2:
+            return cache
+        keeper, more, call = self.keeper, max(0.0, TTL - left), None
+        if keeper is not None:
+            call = await keeper.reserve(label, cache.tokens, more, made=False)
+            if call is None:
+                return cache
+        try:
+            found = await self.extend(cache.name)
+        except FieldsiftError as error:
+            if keeper is not None and call is not None:
+                await keeper.book(call, cache.tokens, None, more, made=False)
+            return cache if isinstance(error, Transient) else None  # some of its time may be left
+        if keeper is not None and call is not None:
+            await keeper.book(call, cache.tokens, cache.tokens, more, made=False)
+        return replace(found, tokens=found.tokens or cache.tokens)
 
     def _path(self, name: str) -> str:
         """Where a cache lies; on Vertex AI its name holds project and location already."""
@@ -257,7 +335,7 @@ def _kept(value: str | None) -> Cache | None:
     if value is None:
         return None
     told = json.loads(value)
-    return Cache(told["name"], told["expires"])
+    return Cache(told["name"], told["expires"], told.get("tokens", 0), told.get("owner", ""))
 
 
 def _table(answer: Answer) -> Mapping[str, Any]:
@@ -268,10 +346,23 @@ def _table(answer: Answer) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _tokens(part: Part, endpoint: Endpoint) -> int:
-    if part.kind == "text":
-        return len(part.text.encode("utf-8", "replace")) // 4
-    service = endpoint.service
-    table = service.page_tokens if part.kind == "pdf" else service.image_tokens
-    first, last = part.pages
-    return (table or {}).get("default", 0) * max(1, last - first + 1)
+def _most(request: Request, endpoint: Endpoint) -> int:
+    """The most tokens that a cache of a request can have."""
+    alone = replace(request, content=request.content[: request.shared], schema=None, turns=())
+    return ceiling(alone, endpoint).input
+
+
+def _is_at_work(owner: str) -> bool:
+    """Whether the process that left a cache is there still; of another machine's nobody can tell."""
+    machine, _, process = owner.rpartition(" ")
+    if not process.isdigit():
+        return False
+    if machine != platform.node() or owner == _ME:
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -77,6 +77,30 @@ def read(body: bytes) -> Reply:
     )
 
 
+def composed(reply: Reply, text: str, usage: Usage) -> bytes:
+    """A body with one finished answer of this text and usage, its model, id and tier those of a reply."""
+    candidate = {
+        "content": {"role": "model", "parts": [{"text": text}]},
+        "finishReason": "STOP",
+        "index": 0,
+    }
+    body: dict[str, Any] = {"candidates": [candidate]}
+    if usage.is_counted:
+        counts = {field: getattr(usage, name) for name, field in _COUNTS.items()}
+        told: dict[str, Any] = {field: count for field, count in counts.items() if count}
+        told["totalTokenCount"] = usage.input + usage.output + usage.thoughts + usage.tool
+        if usage.by_modality:
+            made_of = usage.by_modality
+            told["promptTokensDetails"] = [
+                {"modality": kind.upper(), "tokenCount": count} for kind, count in made_of
+            ]
+        if usage.tier:
+            told["serviceTier"] = usage.tier
+        body["usageMetadata"] = told
+    body |= {"modelVersion": reply.model, "responseId": reply.response_id}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
 def _last_usage(body: bytes) -> Mapping[str, Any]:
     """What the last event of a stream says that it took: the service counts on in each."""
     return _table(chunks(body)[-1].get("usageMetadata"))

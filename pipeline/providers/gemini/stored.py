@@ -45,6 +45,10 @@ class Memory:
         """Keep a value under a name until a time."""
         self._kept[name] = (value, until)
 
+    def names(self, beginning: str) -> list[str]:
+        """The names that begin so and have not expired."""
+        return [name for name in self._kept if name.startswith(beginning) and self.recall(name)]
+
 
 class Store:
     """Leaves at the service what has to lie there, and hears when it is gone."""
@@ -66,7 +70,7 @@ class Store:
         shelf, who = shelf or Memory(), _who(endpoint, place)
         service = endpoint.service
         self._endpoint = endpoint
-        self._caches = Caches(line, place, shelf, who)
+        self.caches = Caches(line, place, shelf, who)
         self._files: Files | Bucket | None = None
         if endpoint.bucket:
             beside = Line(endpoint, service.storage_url, place.credentials, line.timeouts)
@@ -83,11 +87,11 @@ class Store:
 
         """
         shared = request.content[: request.shared]
-        if not caches.is_worth_it(request, self._endpoint):
+        if not caches.can_be_one(request, self._endpoint):
             return await self._outside(request, wire.Stored(), request.content)
         # The cache takes what a request takes: its large files lie outside too.
         alone = replace(request, content=shared, turns=())
-        name = await self._caches.name(request, lambda: self._outside(alone, wire.Stored(), shared))
+        name = await self.caches.name(request, lambda: self._outside(alone, wire.Stored(), shared))
         fresh = request.content[request.shared if name else 0 :]
         return await self._outside(request, wire.Stored(cache=name), fresh)
 
@@ -97,7 +101,7 @@ class Store:
             return False
         said = answer.body.decode("utf-8", "replace")
         if stored.cache and caches.GONE.search(said):
-            await self._caches.forget(request, stored.cache)
+            await self.caches.forget(request, stored.cache)
             return True
         used = {p.sha256: p for p in request.content if p.sha256 in stored.files}
         named = [sha for sha in used if stored.files[sha].rpartition("/")[2] in said]
@@ -111,7 +115,7 @@ class Store:
         """Stop uploads, delete the caches that were made here."""
         if self._files is not None:
             await self._files.aclose()
-        await self._caches.aclose()
+        await self.caches.aclose()
 
     async def _outside(
         self, request: Request, stored: wire.Stored, parts: Sequence[Part]

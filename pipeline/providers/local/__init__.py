@@ -75,7 +75,17 @@ class Local:
 
 
 def check(stage: Stage, endpoint: Endpoint) -> None:
-    """Nothing to refuse: settings that are meant for models change nothing here."""
+    """Refuse a task that it has no way for; settings that are meant for models change nothing here.
+
+    Raises:
+        UsageError: names the task, and the way out.
+
+    """
+    if stage.task not in {"extract", "python"}:
+        raise UsageError(
+            f"the local engine reads fields from pages (extract), and this one's task is {stage.task}, which takes a model: "
+            f'set its key and name it, as in model = "gemini-3.1-flash-lite", or take the stage out'
+        )
 
 
 def open_provider(endpoint: Endpoint, shelf: Shelf | None = None) -> Provider:

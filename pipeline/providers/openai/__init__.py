@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.errors import UsageError
+from pipeline.errors import ReplyError, UsageError
 from pipeline.providers import (
     Endpoint,
     Level,
@@ -27,7 +27,7 @@ from pipeline.providers.faults import fault, sound
 from pipeline.providers.http import KeyHeader, Line, Timeouts
 from pipeline.providers.loops import Watch
 from pipeline.providers.openai import wire
-from pipeline.providers.openai.reply import items, read, text_of
+from pipeline.providers.openai.reply import composed, items, read, text_of
 from pipeline.providers.pieces import pieces, size, stream, whole
 from pipeline.schema import Schema, dialects
 from pipeline.stages import Stage
@@ -144,6 +144,23 @@ class OpenAI:
     def read(self, body: bytes) -> Reply:
         """Understand a body that `send` returned, now or in an earlier run."""
         return read(body)
+
+    def listed(self, schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The schema of a list of answers with their keys; of words alone there is none.
+
+        Raises:
+            ReplyError: `schema_refused`: it is too large or too deep for a strict one.
+
+        """
+        sent = None if schema is None else dialects.listed(schema)
+        if sent is not None and not dialects.openai.fits(sent):
+            told = "in a list the schema is more than a strict one may be"
+            raise ReplyError("schema_refused", told)
+        return sent
+
+    def composed(self, reply: Reply, text: str, usage: Usage) -> bytes:
+        """The body of a completion with this text and usage, all else as in the reply."""
+        return composed(reply, text, usage)
 
     def shown(self, request: Request) -> Shown:
         """The request as it would be sent, without the key."""

@@ -77,6 +77,29 @@ def _read(answer: Mapping[str, Any]) -> Reply:
     return Reply(text=text, finish="refused", reason=reason, **said)
 
 
+def composed(reply: Reply, text: str, usage: Usage) -> bytes:
+    """A body with one finished answer of this text and usage, its model, id and tier those of a reply."""
+    message = {"role": "assistant", "content": text}
+    answer: Json = {
+        "id": reply.response_id,
+        "object": "chat.completion",
+        "model": reply.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+    }
+    if usage.is_counted:
+        written = usage.output + usage.thoughts
+        answer["usage"] = {
+            "prompt_tokens": usage.input,
+            "completion_tokens": written,
+            "total_tokens": usage.input + written,
+            "prompt_tokens_details": {"cached_tokens": usage.cached},
+            "completion_tokens_details": {"reasoning_tokens": usage.thoughts},
+        }
+    if usage.tier:
+        answer["service_tier"] = "default" if usage.tier == "standard" else usage.tier
+    return json.dumps(answer, ensure_ascii=False).encode()
+
+
 def text_of(item: Any) -> str:
     """What one chunk of a stream adds to the text of the answer."""
     choice = _table(_first(_table(item).get("choices")))
