@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 
 Tier = Literal["standard", "batch", "flex", "priority"]
 
+#: What a table of prices says beside its tiers.
+_NO_TIERS: Final = frozenset({"valid_from", "long_above", "search", "storage"})
 _MILLION: Final = 1_000_000
 #: The 28 digits of Python's own context would round what rates with many decimals cost.
 _EXACT: Final = Context(prec=1000)
@@ -39,13 +41,15 @@ class Price:
     """What a model costs from `valid_from` on (None: since ever), and where and when that was read.
 
     `rates` by service tier; `long` by service tier for prompts of more than `long_above` tokens. `search`
-    is USD for a thousand queries of search tools, what is free each month not taken off.
+    is USD for a thousand queries of search tools, what is free each month not taken off; `storage` USD for a million
+    tokens in an explicit cache for an hour.
     """
 
     rates: Mapping[str, Rates]
     long: Mapping[str, Rates]
     long_above: int | None = None
     search: Decimal | None = None
+    storage: Decimal | None = None
     valid_from: date | None = None
     source: str = ""
     checked: date | None = None
@@ -95,9 +99,10 @@ class Price:
         return total.scaleb(-6, _EXACT)
 
     def times(self, factor: Decimal) -> "Price":
-        """The price where all tokens cost a factor more; searches cost the same."""
+        """The price where all tokens cost a factor more, stored ones too; searches cost the same."""
         return replace(
             self,
+            storage=None if self.storage is None else (self.storage * factor).normalize(),
             rates={tier: rates.times(factor) for tier, rates in self.rates.items()},
             long={tier: rates.times(factor) for tier, rates in self.long.items()},
         )
@@ -144,7 +149,8 @@ class Service:
     `image_tokens` are the most tokens of one PDF page or picture by media resolution (`default` where
     none is asked for). None and empty mean unknown.
 
-    `models_of` names the service whose models and prices are those of this one too.
+    `models_of` names the service whose models and prices are those of this one too, `stronger` the model that what
+    fails goes up to (empty: none is known).
     For OpenAI-compatible services: `pdf` says how PDFs go there (as file parts, as a picture of each page, or as
     text), `sees` and `hears` whether pictures and audio do, `schema` what `response_format` takes,
     `effort` whether `reasoning_effort` is known there, `limit_name` how the output limit is called.
@@ -180,6 +186,7 @@ class Service:
     limit_name: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     auth: Literal["key", "bearer"] = "key"
     models_of: str = ""
+    stronger: str = ""
 
 
 def find(provider: str, model: str) -> Model | None:
@@ -200,6 +207,13 @@ def all_services() -> tuple[Service, ...]:
 def service(provider: str) -> Service | None:
     """What is known of a service itself; None when it is not listed."""
     return _services().get(provider)
+
+
+def stronger(provider: str) -> str | None:
+    """The id of the model of a service that what fails goes up to, an alias as what it stands for today; None: none is known."""
+    there = service(provider)
+    model = find(provider, there.stronger) if there and there.stronger else None
+    return (model.alias_of or model.id) if model else None
 
 
 def price(model: Model | None, on: date, location: str = "") -> Price | None:
@@ -228,7 +242,7 @@ def price_of(given: Mapping[str, Any], *, source: str = "", checked: date | None
     """
     if "standard" not in given:
         given = {"standard": given}
-    tables = {k: v for k, v in given.items() if k not in {"valid_from", "long_above", "search"}}
+    tables = {k: v for k, v in given.items() if k not in _NO_TIERS}
     tiers = {"standard", "batch", "flex", "priority"}
     if unknown := {name.removesuffix("_long") for name in tables} - tiers:
         raise ValueError(f"a price has no {min(unknown)!r}")
@@ -237,6 +251,7 @@ def price_of(given: Mapping[str, Any], *, source: str = "", checked: date | None
         long={k.removesuffix("_long"): _rates(v) for k, v in tables.items() if k.endswith("_long")},
         long_above=given.get("long_above"),
         search=_amount("search", given["search"]) if "search" in given else None,
+        storage=_amount("storage", given["storage"]) if "storage" in given else None,
         valid_from=given.get("valid_from"),
         source=source,
         checked=checked,

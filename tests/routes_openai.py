@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tests.answers import Answer, Seen, fill
+from tests.answers import Answer, Seen, fill, packed
 from tests.chat_body import strict
 from tests.routes import Route
 
@@ -128,14 +128,20 @@ def _chat(seen: Seen, server: "Server") -> Answer:
         return error(400, seen.violations[0], type="invalid_request_error")
     known = [hashlib.sha256(data).hexdigest() for _, data in files(seen)]
     known += [part["text"] for part in content(seen) if part["type"] == "text"]
-    table = server.answers
-    data = next((table[key] for key in table if any(key in item for item in known)), None)
     named = seen.body.get("response_format", {}).get("json_schema", {})
-    answer = _cut(
-        completion(fill(named.get("schema", {"type": "object"})) if data is None else data), seen
-    )
+    data = _data("\n".join(known), server.answers, named.get("schema", {"type": "object"}))
+    answer = _cut(completion(data), seen)
     _check(answer.body)
     return streamed(answer) if seen.body.get("stream") else answer
+
+
+def _data(known: str, table: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+    """What the table has for a request, for each document that shares it; else the schema filled."""
+    if items := packed(known):
+        one = schema["properties"]["items"]["items"]["properties"]["answer"]
+        return {"items": [{"key": k, "answer": _data(text, table, one)} for k, text in items]}
+    data = next((table[key] for key in table if key in known), None)
+    return fill(schema) if data is None else data
 
 
 def _cut(answer: Answer, seen: Seen) -> Answer:

@@ -46,6 +46,29 @@ def _asked(seen: Seen, server: "Server") -> Answer:
     return server.reply(seen)
 
 
+def _cache(seen: Seen, server: "Server") -> Answer:
+    """A cache is made, or taken away; its name holds project and location."""
+    if (refused := _unknown(seen, server)) is not None:
+        return refused
+    caches = server.state.setdefault("caches", {})
+    if seen.method == "DELETE":
+        name = seen.path.removeprefix("/v1/")
+        return Answer(body={}) if caches.pop(name, None) else error(403, "CachedContent not found")
+    server.state["made"] = server.state.get("made", 0) + 1
+    place = seen.path.removeprefix("/v1/")
+    name = f"{place}/{server.state['made']}"
+    caches[name] = {"name": name, "usageMetadata": {"totalTokenCount": 5000}}
+    return Answer(body=caches[name])
+
+
+def _cache_violations(seen: Seen) -> Iterator[str]:
+    place = seen.path.removeprefix("/v1/").removesuffix("/cachedContents")
+    if not str(seen.body.get("model")).startswith(f"{place}/publishers/google/models/"):
+        yield f"a cache for the model {seen.body.get('model')!r}"
+    if any(turn.get("role") != "user" for turn in seen.body.get("contents", [])):
+        yield "a turn without a role"
+
+
 def _count(seen: Seen, server: "Server") -> Answer:
     if (refused := _unknown(seen, server)) is not None:
         return refused
@@ -189,6 +212,7 @@ def _put(seen: Seen, server: "Server") -> Answer:
 
 _METHOD = r":(generateContent|streamGenerateContent\?alt=sse)"
 _MODEL = r"/publishers/google/models/[^/:]+"
+_CACHES = r"/v1/projects/[^/]+/locations/[^/]+/cachedContents"
 _UPLOAD = r"/upload/storage/v1/b/[a-z0-9.-]+/o"
 
 ROUTES = [
@@ -199,6 +223,8 @@ ROUTES = [
         _body_violations,
     ),
     Route("POST", "/v1" + _MODEL + _METHOD, _asked, _body_violations),
+    Route("POST", _CACHES, _cache, _cache_violations),
+    Route("DELETE", _CACHES + "/[0-9]+", _cache),
     Route(
         "POST",
         r"/v1(/projects/[^/]+/locations/[^/]+)?" + _MODEL + ":countTokens",

@@ -12,18 +12,21 @@ that each line stands there exactly once, whenever the process died.
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StateError
+from pipeline.ledger.commons import Commons
 from pipeline.ledger.damage import damaged, explained
 from pipeline.ledger.database import Database, RepliesFile
 from pipeline.ledger.holder import held
 from pipeline.ledger.place import refuse_remote
 from pipeline.ledger.repair import rebuild, saved_and_lost
 from pipeline.ledger.replies import REPLAYING, Recording, Replies, StoredReplies, nearest
+from pipeline.ledger.rows import Rowed, note_changed
+from pipeline.ledger.sharing import Shared
 from pipeline.ledger.shelf import Shelf
 from pipeline.ledger.survey import Surveyed
 from pipeline.ledger.versions import COLUMNS, LEDGER, inserting, proof
@@ -32,12 +35,14 @@ from pipeline.writers import sync_folder
 
 __all__ = [
     "REPLAYING",
+    "Commons",
     "Ledger",
     "Line",
     "Pass",
     "Recording",
     "Replies",
     "RepliesFile",
+    "Shared",
     "Shelf",
     "StoredReplies",
     "Words",
@@ -84,7 +89,7 @@ class Pass:
     retry: bool = False
 
 
-class Ledger(Surveyed):
+class Ledger(Surveyed, Rowed):
     """Money and results of one output folder (or of the user's cache, without results).
 
     Amounts are whole millionths of a millionth of a dollar: exact in SQLite, 9 million dollars at most.
@@ -151,6 +156,17 @@ class Ledger(Surveyed):
                 (run.id,),
             )
         )
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the run before the newest one did not come to its end."""
+        row = self._database.read("select finished from runs order by id desc limit 1 offset 1")
+        return row is not None and not row[0]
+
+    def derived_files(self) -> set[str]:
+        """The data files of parts and items that lines tell of."""
+        query = "select file from lines where file like '%#%'"
+        return {file for (file,) in self._database.rows(query)}
 
     def done(self, path: str, size: int, mtime_ns: int, pipeline: str, run: Pass) -> bool:
         """Whether this file, unchanged, went through this pipeline to its end."""
@@ -251,12 +267,15 @@ class Ledger(Surveyed):
                     continue
                 db.execute("delete from lines where seq = ?", (seq,))
                 db.execute("insert or replace into meta values ('superseded', 1)")
+                note_changed(db, source)
             for line in new:
                 if (line.path, line.stage) in kept:
                     (seq,) = db.execute("select coalesce(max(seq), 0) + 1 from lines").fetchone()
                     row = {"seq": seq, "source": source, **asdict(line)}
                     db.execute(inserting("lines", "insert or replace"), row)
                     self._unwritten.append(line.line)
+            if kept:
+                note_changed(db, source)
             db.execute("delete from sources where path = ?", (source,))
             if mark:
                 row = dict(zip(COLUMNS["sources"], (source, *mark), strict=True))
@@ -365,13 +384,41 @@ class Ledger(Surveyed):
 
         Returns the number of the call.
         """
-        row = {"key": key, "take": take, "run": run, "endpoint": endpoint, "reserved": amount}
-        row |= {"cost": None, "state": "sent", "at": time.time(), "tokens": tokens}
+        return (await self.reserve_all([(key, take, amount, tokens)], run, endpoint))[0]
 
-        def _job(db: sqlite3.Connection) -> int:
-            (number,) = db.execute("select coalesce(max(id), 0) + 1 from calls").fetchone()
-            db.execute(inserting("calls"), {"id": number, **row})
-            return int(number)
+    async def reserve_all(
+        self,
+        claims: Sequence[tuple[str, int, int | None, int]],
+        run: int,
+        endpoint: str,
+        buyers: Sequence[tuple[str, str]] = (),
+    ) -> list[int]:
+        """The same for all that one request asks, each with its key, take, amount and tokens; all of them or none.
+
+        They have one moment: by that they count as one request. `buyers` are the documents and stages that they are
+        for, where that is noted at once.
+        """
+        common = {
+            "run": run,
+            "endpoint": endpoint,
+            "cost": None,
+            "state": "sent",
+            "at": time.time(),
+        }
+
+        def _job(db: sqlite3.Connection) -> list[int]:
+            (first,) = db.execute("select coalesce(max(id), 0) + 1 from calls").fetchone()
+            numbers = range(first, first + len(claims))
+            rows = [
+                common
+                | {"id": number, "key": key, "take": take, "reserved": amount, "tokens": tokens}
+                for number, (key, take, amount, tokens) in zip(numbers, claims, strict=True)
+            ]
+            db.executemany(inserting("calls"), rows)
+            for call, (document, stage) in zip(numbers, buyers, strict=False):
+                row = {"document": document, "stage": stage, "call": call}
+                db.execute(inserting("bought", "insert or replace"), row)
+            return list(numbers)
 
         return await self._database.write(_job)
 
@@ -382,8 +429,17 @@ class Ledger(Surveyed):
 
         `state` is `paid`, `free`, or `unknown` (stays reserved); tokens None leave what was noted.
         """
-        values = {"cost": cost, "state": state, "tokens": tokens, "id": call}
-        await self._database.write(lambda db: db.execute(_BOOKED, values))
+        await self.book_all([(call, cost, tokens)], state)
+
+    async def book_all(
+        self, costs: Sequence[tuple[int, int | None, int | None]], state: str
+    ) -> None:
+        """The same for all that one request asked: call, cost and tokens of each."""
+        rows = [
+            {"cost": cost, "state": state, "tokens": tokens, "id": call}
+            for call, cost, tokens in costs
+        ]
+        await self._database.write(lambda db: _run_all(db, _BOOKED, rows))
 
     async def note_buyer(self, call: int, document: str, stage: str) -> None:
         """Note for whom a call was made."""
@@ -395,16 +451,20 @@ class Ledger(Surveyed):
     def bought(
         self, place: tuple[str, str], key: str, take: int, since: int
     ) -> tuple[int, int | None] | None:
-        """The call that brought a document and stage its answer in a run from `since` on, and its cost; None: no such."""
-        query = """select calls.id, cost from bought join calls on calls.id = call where document = ? and stage = ?
-                   and key = ? and take = ? and run >= ? and state = 'paid' order by calls.id desc limit 1"""
+        """The call that brought a document and stage its answer in a run from `since` on, and its cost; None: no such.
+
+        With the cost of those before it in the same run which asked the same and brought nothing.
+        """
+        query = """select max(calls.id), iif(count(*) = count(cost), sum(cost), null) from bought
+                   join calls on calls.id = call where document = ? and stage = ? and key = ? and take = ?
+                   and run >= ? and state = 'paid' group by run order by run desc limit 1"""
         row = self._database.read(query, *place, key, take, since)
         return None if row is None else (row[0], row[1])
 
     def recent(self, endpoint: str, since: float) -> list[tuple[float, int, int]]:
-        """The calls of an endpoint since a moment (seconds since 1970), oldest first: when, tokens, cost or reserve."""
-        query = """select at, tokens, coalesce(cost, reserved, 0) from calls
-                   where endpoint = ? and at > ? and state <> 'free' order by at"""
+        """The requests to an endpoint since a moment (seconds since 1970), oldest first: when, tokens, cost or reserve."""
+        query = """select at, sum(tokens), sum(coalesce(cost, reserved, 0)) from calls
+                   where endpoint = ? and at > ? and state <> 'free' group by at order by at"""
         return list(self._database.rows(query, endpoint, since))
 
     def open_calls(self) -> list[tuple[int, str, int, int, str, int | None]]:
@@ -412,16 +472,16 @@ class Ledger(Surveyed):
         query = "select id, key, take, run, endpoint, reserved from calls where state = 'sent'"
         return list(self._database.rows(query))
 
-    def spent(self) -> int:
-        """Everything booked or reserved so far."""
-        query = "select coalesce(sum(coalesce(cost, reserved, 0)), 0) from calls"
-        return int(self._database.read(query)[0])
+    def spent(self, since: int = 0, keys: str = "*") -> int:
+        """Everything booked or reserved so far, by runs from `since` on, for calls with keys of that form."""
+        query = "select coalesce(sum(coalesce(cost, reserved, 0)), 0) from calls where run >= ? and key glob ?"
+        return int(self._database.read(query, since, keys)[0])
 
-    def calls(self) -> tuple[int, int]:
-        """How many calls cost something or may have, and of how many of them it is not known how much."""
+    def calls(self, since: int = 0) -> tuple[int, int]:
+        """How many calls of runs from `since` on cost something or may have, and of how many it is not known how much."""
         query = """select coalesce(sum(state <> 'free'), 0), coalesce(sum(state <> 'free' and cost is null
-                     and (state = 'paid' or reserved is null)), 0) from calls"""
-        sent, unpriced = self._database.read(query)
+                     and (state = 'paid' or reserved is null)), 0) from calls where run >= ?"""
+        sent, unpriced = self._database.read(query, since)
         return int(sent), int(unpriced)
 
     # housekeeping ---------------------------------------------------------------------------
@@ -433,3 +493,8 @@ class Ledger(Surveyed):
     def close(self) -> None:
         """Commit what waits and let go of the file."""
         self._database.close()
+
+
+def _run_all(db: sqlite3.Connection, query: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    # Nothing is returned: a cursor that is let go of in another thread disturbs the statement's next use.
+    db.executemany(query, rows)

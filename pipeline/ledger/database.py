@@ -224,6 +224,15 @@ class RepliesFile:
             self._opened = Database(folder / "replies.sqlite" if folder else None, REPLIES)
         return self._opened
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is open, or lies there to be opened."""
+        if self._shared:
+            return self._shared.is_there
+        return self._opened is not None or bool(
+            self._folder and (self._folder / "replies.sqlite").exists()
+        )
+
     def close(self) -> None:
         """Let go of the file, unless it is shared."""
         if self._opened is not None:

@@ -22,6 +22,7 @@ from pipeline.writers import sync_folder
 #: Always the same length, within one sector: it is overwritten in place, never half.
 _LENGTH: Final = 256
 _SECOND: Final = 10**9
+_TRIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,10 @@ class Mark:
             ValueError: it is damaged.
 
         """
-        with contextlib.suppress(ValueError):
-            return self._read()
-        return (
-            self._read()
-        )  # another process that shares the file may have been writing it in that moment
+        for _ in range(_TRIES):  # who shares the file may be writing it in that moment
+            with contextlib.suppress(ValueError):
+                return self._read()
+        return self._read()
 
     def _read(self) -> Seen | None:
         try:
@@ -66,16 +66,22 @@ class Mark:
         return Seen(**told)
 
     def make(self, seen: Seen) -> None:
-        """Put it there for good, before the first commit.
+        """Put it there for good, whole at once, before the first commit; that of another who was quicker stays.
 
         Raises:
             OSError: it can't be written.
 
         """
-        with self.path.open("wb") as file:
-            file.write(_packed(seen))
-            file.flush()
-            os.fsync(file.fileno())
+        whole = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
+        try:
+            with whole.open("wb") as file:
+                file.write(_packed(seen))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(whole, self.path)
+        finally:
+            whole.unlink(missing_ok=True)
         sync_folder(self.path.parent)
 
     def write(self, seen: Seen) -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import DamagedState
 from pipeline.ledger.damage import explained, has_log, inspect
 from pipeline.ledger.mark import Mark, Seen
 from pipeline.ledger.pages import PAGE, Image, Record, read_log
+from pipeline.ledger.rows import note_changed
 from pipeline.ledger.versions import (
     COLUMNS,
     LEDGER,
@@ -35,7 +36,7 @@ from pipeline.writers import sync_folder
 
 _ROWIDS: Final = frozenset({"runs", "lines", "calls"})
 _TABLES: Final = {
-    "ledger.sqlite": ("runs", "sources", "lines", "since", "raised", "bought", "calls"),
+    "ledger.sqlite": ("runs", "sources", "lines", "since", "raised", "bought", "places", "calls"),
     "replies.sqlite": ("replies", "words", "shelf"),
 }
 #: Rows that later ones may have lifted: those of a log whose order is broken don't count.
@@ -366,6 +367,9 @@ def _close_the_books(
     values |= {"id": known} if known else {}
     values |= {"lost_calls": report.lost["calls"]} if report.lost.get("calls") else {}
     new.executemany("insert or replace into meta values (?, ?)", values.items())
+    if "lines" in report.saved:
+        for (source,) in new.execute("select distinct source from lines where instr(source, '#')"):
+            note_changed(new, source)
 
 
 def _count_unanswered(folder: Path, report: Rebuilt) -> None:

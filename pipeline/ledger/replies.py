@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +21,17 @@ from pipeline.writers import replace_file
 REPLAYING: ContextVar[Path | None] = ContextVar("fieldsift_replaying", default=None)
 
 
+#: One of several answers that are kept at once: key, take, request, body.
+Kept = tuple[str, int, Mapping[str, Any], bytes]
+
+
 class Replies(Protocol):
     """Where answers are kept under (key, take, run), and read back by the newest run."""
+
+    @property
+    def own(self) -> "Replies":
+        """Those of this output alone, which no other one shares: what the user's own code gives is kept there."""
+        ...
 
     def get(
         self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
@@ -36,8 +45,12 @@ class Replies(Protocol):
         """Put an answer on disk; returns when it is there."""
         ...
 
-    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
-        """Hear that a stored answer was used: a recording takes it up."""
+    async def keep_all(self, answers: Sequence[Kept], run: int) -> None:
+        """Put several answers on disk, all of them or none; returns when they are there."""
+        ...
+
+    async def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+        """Hear that a stored answer is used, before it is: a recording takes it up."""
         ...
 
     def requests(self) -> Iterator[dict[str, Any]]:
@@ -55,6 +68,11 @@ class StoredReplies:
     def __init__(self, folder: Path | RepliesFile | None) -> None:
         self._file = RepliesFile(folder)
         self._database = self._file.database
+
+    @property
+    def own(self) -> Replies:
+        """These."""
+        return self
 
     def get(
         self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
@@ -78,7 +96,7 @@ class StoredReplies:
         told = proof("replies", key, take, run, sha256, question)
         if proven != told or hashlib.sha256(body).hexdigest() != sha256:
             raise damaged(self._database.path, f"the answer {key[:12]} is not what was written")
-        if request is not None and question != asked(_told(request)):
+        if request is not None and question != asked(as_kept(request)):
             raise StateError(_of_another(key, self._database.path))
         return bytes(body)
 
@@ -91,21 +109,29 @@ class StoredReplies:
             StateError: another answer is kept there, or the file can't be written.
 
         """
-        told = _told(request)
-        row = {"key": key, "take": take, "run": run, "request": told, "body": body}
-        row |= {"sha256": hashlib.sha256(body).hexdigest(), "asked": asked(told)}
+        await self.keep_all([(key, take, request, body)], run)
+
+    async def keep_all(self, answers: Sequence[Kept], run: int) -> None:
+        """Put several answers on disk in one transaction; returns when they are there.
+
+        Raises:
+            StateError: as of `keep`; then none of them is kept.
+
+        """
+        rows = [_row(*each, run) for each in answers]
         known = "select sha256, asked from replies where key = ? and take = ? and run = ?"
 
         def _job(db: sqlite3.Connection) -> None:
-            kept = db.execute(known, (key, take, run)).fetchone()
-            if kept is None:
-                db.execute(inserting("replies"), row)
-            elif kept != (row["sha256"], row["asked"]):
-                raise StateError(_of_another(key, self._database.path))
+            for row in rows:
+                kept = db.execute(known, (row["key"], row["take"], run)).fetchone()
+                if kept is None:
+                    db.execute(inserting("replies"), row)
+                elif kept != (row["sha256"], row["asked"]):
+                    raise StateError(_of_another(row["key"], self._database.path))
 
         await self._database.write(_job)
 
-    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+    async def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
         """Nothing to do: it is stored."""
 
     def requests(self) -> Iterator[dict[str, Any]]:
@@ -128,6 +154,11 @@ class Recording:
         self.folder = folder
         self.before = before
 
+    @property
+    def own(self) -> Replies:
+        """These."""
+        return self
+
     def get(
         self, key: str, take: int, since: int, request: Mapping[str, Any] | None = None
     ) -> bytes | None:
@@ -147,7 +178,7 @@ class Recording:
             body, question = _from_readable(recorded), recorded["request"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateError(f"recording {path}: {error}; record it again") from error
-        if request is not None and question != json.loads(_told(request)):
+        if request is not None and question != json.loads(as_kept(request)):
             raise StateError(_of_another(key, path))
         return body
 
@@ -155,11 +186,22 @@ class Recording:
         self, key: str, take: int, run: int, request: Mapping[str, Any], body: bytes
     ) -> None:
         """Keep it in the ordinary store, then record it."""
-        if self.before:
-            await self.before.keep(key, take, run, request, body)
-        self.note(key, take, request, body)
+        await self.keep_all([(key, take, request, body)], run)
 
-    def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+    async def keep_all(self, answers: Sequence[Kept], run: int) -> None:
+        """Keep them in the ordinary store, then record each of them."""
+        if self.before:
+            await self.before.keep_all(answers, run)
+        for each in answers:
+            self._write(*each)
+
+    async def note(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
+        """Record it, and tell the ordinary store."""
+        if self.before:
+            await self.before.note(key, take, request, body)
+        self._write(key, take, request, body)
+
+    def _write(self, key: str, take: int, request: Mapping[str, Any], body: bytes) -> None:
         """Write the readable file of one answer, unless it stands there."""
         if self._path(key, take).exists() and not self.before:
             return
@@ -210,9 +252,15 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _told(request: Mapping[str, Any]) -> str:
+def as_kept(request: Mapping[str, Any]) -> str:
     """The text of a request that is kept beside its answer; the order of a schema's properties counts."""
     return json.dumps(_short(request))
+
+
+def _row(key: str, take: int, request: Mapping[str, Any], body: bytes, run: int) -> dict[str, Any]:
+    told = as_kept(request)
+    row = {"key": key, "take": take, "run": run, "request": told, "body": body}
+    return row | {"sha256": hashlib.sha256(body).hexdigest(), "asked": asked(told)}
 
 
 def _of_another(key: str, where: Path | None) -> str:

@@ -31,6 +31,15 @@ class Shelf(RepliesFile):
             return None
         return str(row[1])
 
+    def names(self, beginning: str) -> list[str]:
+        """The names that begin so and have not expired; looking for them makes no file."""
+        if not self.is_there:
+            return []
+        query = "select name from shelf where substr(name, 1, ?) = ? and until > ?"
+        return [
+            name for (name,) in self.database.rows(query, len(beginning), beginning, self._clock())
+        ]
+
     async def remember(self, name: str, value: str, until: float) -> None:
         """Keep a value under a name until a time (seconds since 1970); an empty value forgets the name."""
         now = self._clock()

@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pipeline.ledger.database import Database
+from pipeline.ledger.rows import note_changed
 
 #: The settings of a pipeline stand in `meta` under this and the pipeline's hash.
 _SETTINGS = "pipeline "
@@ -29,11 +30,10 @@ class Past(NamedTuple):
 class Books:
     """A look at the ledger on a connection of its own, which one thread at a time may use.
 
-    With `recall` it remembers on disk what was looked up, so that `gone` can tell the rest.
+    It remembers on disk what was listed, so that `gone` can tell the rest.
     """
 
-    def __init__(self, database: Database, *, recall: bool = False) -> None:
-        self._recall = recall
+    def __init__(self, database: Database) -> None:
         self._own = database.path is not None
         self._connection = (
             sqlite3.connect(
@@ -47,12 +47,6 @@ class Books:
 
     def of(self, paths: Sequence[str], *, retry: bool = False) -> dict[str, Past]:
         """What is known of these inputs; nothing of those that are new."""
-        if self._recall:
-            self._connection.execute("begin")
-            self._connection.executemany(
-                "insert or ignore into temp.seen values (?)", ((path,) for path in paths)
-            )
-            self._connection.execute("commit")
         places = f"({','.join('?' * len(paths))})"
         marks = {
             row[0]: row[1:]
@@ -76,13 +70,34 @@ class Books:
             for path in marks | lines
         }
 
-    def known(self) -> int:
-        """How many inputs have lines."""
-        query = "select count(*) from (select distinct source from lines)"
+    def listed(self, paths: Iterable[str]) -> None:
+        """Remember that inputs are there."""
+        self._connection.execute("begin")
+        query = "insert or ignore into temp.seen values (?)"
+        self._connection.executemany(query, ((path,) for path in paths))
+        self._connection.execute("commit")
+
+    def unknown(self, file: str) -> None:
+        """Take all rows of a file for listed: it could not be read to its end, so that nothing is known of them."""
+        query = """insert or ignore into temp.seen
+                   select distinct source from lines where source > ? || '#' and source < ? || '$'"""
+        self._connection.execute(query, (file, file))
+
+    def left(self) -> int:
+        """How many inputs have lines and were not listed."""
+        query = """select count(distinct source) from lines
+                   where source not in (select path from temp.seen)"""
         return int(self._connection.execute(query).fetchone()[0])
 
+    def is_listed(self, file: str) -> bool:
+        """Whether rows of a file were listed."""
+        query = (
+            """select exists (select 1 from temp.seen where path > ? || '#' and path < ? || '$')"""
+        )
+        return bool(self._connection.execute(query, (file, file)).fetchone()[0])
+
     def gone(self) -> Iterator[list[str]]:
-        """The inputs that have lines and were not looked up, some at a time; needs `recall`."""
+        """The inputs that have lines and were not listed, some at a time."""
         last = ""
         query = """select distinct source from lines where source > ?
                    and source not in (select path from temp.seen) order by source limit ?"""
@@ -107,9 +122,9 @@ class Surveyed:
         query = "select exists (select 1 from lines) or exists (select 1 from sources)"
         return not self._database.read(query)[0]
 
-    def books(self, *, recall: bool = False) -> Books:
+    def books(self) -> Books:
         """A look at what is there, for many inputs at a time."""
-        return Books(self._database, recall=recall)
+        return Books(self._database)
 
     async def keep_settings(self, pipeline: str, settings: Mapping[str, Any]) -> None:
         """Remember what a pipeline's hash stands for."""
@@ -143,9 +158,12 @@ class Surveyed:
                 "delete from sources where path = ?",
                 "delete from since where source = ?",
                 "delete from raised where source = ?",
+                "delete from places where source = ?",
                 "delete from lines where source = ?",
             ):
                 db.executemany(query, names)
+            for source in sources:
+                note_changed(db, source)
             db.execute("insert or replace into meta values ('superseded', 1)")
 
         await self._database.write(_job)

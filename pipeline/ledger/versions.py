@@ -22,6 +22,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "since": ("source", "path", "stage", "run"),
     "raised": ("source", "stage", "pipeline", "granted", "run"),
     "bought": ("document", "stage", "call"),
+    "places": ("source", "place"),
     "calls": (
         "id", "key", "take", "run", "endpoint", "reserved", "cost", "state", "at", "tokens",
     ),
@@ -175,7 +176,16 @@ def _ledger_2(connection: sqlite3.Connection) -> None:
     )
 
 
+def _ledger_3(connection: sqlite3.Connection) -> None:
+    """Which row of its file a row is that goes by an id."""
+    _run(
+        connection,
+        """create table places (
+             source text primary key, place integer not null, proof blob) without rowid""",
+    )
+
+
 #: ledger.sqlite, from version n to n + 1. Released ones are never changed: a new one is added at the end.
-LEDGER: Final[tuple[Migration, ...]] = (_ledger_1, _ledger_2)
+LEDGER: Final[tuple[Migration, ...]] = (_ledger_1, _ledger_2, _ledger_3)
 #: replies.sqlite, likewise.
 REPLIES: Final[tuple[Migration, ...]] = (_replies_1,)

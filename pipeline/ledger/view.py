@@ -18,12 +18,13 @@ _REASONS = """select status, coalesce(json_extract(line, '$.reason'), ''), count
   where status not in ('valid', 'skipped') group by 1, 2 order by 3 desc, 1, 2"""
 _MESSAGES = """select distinct json_extract(line, '$.findings[0].message') from lines
   where status = ? limit 1000"""
-# A page is read when it was answered in every stage that was not skipped.
+# A page is read when a stage has an answer that covers it, and none was asked about it in vain: see Tally.
 _PAGES = """select coalesce(sum(pages), 0), coalesce(sum(answered), 0), coalesce(sum(pages is null), 0) from (
   select max(json_extract(line, '$.document.pages')) as pages,
-    coalesce(min(json_extract(line, '$.coverage.answered'))
-      filter (where status <> 'skipped' or json_extract(line, '$.coverage.answered') > 0), 0) as answered
-  from lines group by path)"""
+    coalesce(max(0, min(max(json_extract(line, '$.coverage.answered')), max(json_extract(line, '$.document.pages'))
+      - max(json_extract(line, '$.coverage.sent') - json_extract(line, '$.coverage.answered')))), 0) as answered
+  from lines where json_extract(line, '$.document.parent') is null
+    and coalesce(json_extract(line, '$.document.pages') = json_extract(line, '$.coverage.pages'), 1) group by path)"""
 _TOKENS = """select kind.key, sum(kind.value) from lines, json_each(line, '$.attempts') as attempt,
   json_each(attempt.value, '$.tokens') as kind group by 1 order by 2 desc"""
 _MONEY = """select coalesce(sum(state <> 'free'), 0),
@@ -52,7 +53,7 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Pages of the documents that have lines: found, and read in every stage; of `unknown` documents none are known."""
+    """Pages of the documents that have lines: found, and read; of `unknown` documents none are known."""
 
     found: int = 0
     read: int = 0
@@ -61,9 +62,10 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a ledger says; `messages` are those of the lines that a quota or a missing extra ended."""
+    """What a ledger says; `counts` of all lines by status, and of each stage's; `messages` are those of the lines that a quota or a missing extra ended."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reasons: tuple[tuple[str, str, int], ...] = ()
     messages: tuple[str, ...] = ()
     books: Books = Books()
@@ -87,7 +89,26 @@ def view(folder: Path) -> View:
         ]
         reasons = tuple(ledger.execute(_REASONS).fetchall())
         books = Books(*ledger.execute(_MONEY).fetchone())
-        return View(counts, reasons, tuple(filter(None, kept)), books)
+        return View(counts, _by_stage(ledger), reasons, tuple(filter(None, kept)), books)
+
+
+def by_stage(folder: Path) -> dict[str, dict[str, int]]:
+    """How many lines of each status there are, by stage; files that can't be read have none.
+
+    Raises:
+        StateError: as `view`.
+
+    """
+    with _reading(folder) as ledger:
+        return _by_stage(ledger)
+
+
+def _by_stage(ledger: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    query = "select stage, status, count(*) from lines where stage <> '' group by 1, 2 order by min(seq)"
+    found: dict[str, dict[str, int]] = {}
+    for stage, status, number in ledger.execute(query):
+        found.setdefault(stage, {})[status] = number
+    return {stage: dict(sorted(counts.items())) for stage, counts in found.items()}
 
 
 def missing(folder: Path) -> str | None:
@@ -114,14 +135,14 @@ def pages_and_tokens(folder: Path) -> tuple[Pages, dict[str, int]]:
 
 
 def sources_of(folder: Path) -> Iterator[str]:
-    """The names of the inputs that have lines.
+    """The names of the inputs that have lines, in their order.
 
     Raises:
         StateError: as `view`.
 
     """
     with _reading(folder) as ledger:
-        for (source,) in ledger.execute("select distinct source from lines"):
+        for (source,) in ledger.execute("select distinct source from lines order by source"):
             yield source
 
 
