@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.results import Result as Result
     from pipeline.schema import Schema as Schema
     from pipeline.stages import Stage as Stage
+    from pipeline.stages import stage as stage
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Result": "pipeline.results",
     "Schema": "pipeline.schema",
     "Stage": "pipeline.stages",
+    "stage": "pipeline.stages",
     "aextract": "pipeline.api",
     "extract": "pipeline.api",
     "validate": "pipeline.api",
@@ -42,6 +44,7 @@ __all__ = [
     "Stage",
     "aextract",
     "extract",
+    "stage",
     "validate",
 ]
 

@@ -1,78 +1,82 @@
-"""The library's face: extract, Pipeline, validate. One synchronous wrapper, here and nowhere else."""
+"""The library's face: extract, Pipeline, validate. `run.py` has what a run came to, `waiting.py` the synchronous wrapper."""
 
-import asyncio
 import contextlib
-import contextvars
 import hashlib
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final
 
-from pipeline.checking import check_path, read_results
-from pipeline.config import Call, Plan, cache_folder, need_output, plan, read_file
+from pipeline import storing
+from pipeline.api.given import Given, source_of
+from pipeline.api.run import Counting as Counting
+from pipeline.api.run import Progress as Progress
+from pipeline.api.run import Run as Run
+from pipeline.api.waiting import wait_for
+from pipeline.checking import check_path
+from pipeline.committing import write_rows
+from pipeline.config import Call, Plan, need_output, plan, read_file, recipe_stages
 from pipeline.config.quotas import LIMITS
-from pipeline.errors import NoInput, NotRecorded, SetupError, UsageError
+from pipeline.config.shared import NAMES
+from pipeline.errors import NoInput, NotRecorded, UsageError
 from pipeline.estimating import Estimate, Estimator, Method, open_estimator
-from pipeline.ledger import (
-    REPLAYING,
-    Ledger,
-    Recording,
-    Replies,
-    RepliesFile,
-    Shelf,
-    StoredReplies,
-    Words,
-    explained,
-    held,
-    rebuild,
-    refuse_remote,
-    saved_and_lost,
-)
+from pipeline.ledger import REPLAYING, RepliesFile, Shared, Shelf, Words, explained
 from pipeline.limits import dollars
 from pipeline.reporters import Checked
 from pipeline.results import BY_SIGNAL, Result
+from pipeline.rows import Columns, Piped, with_rows
 from pipeline.runner import Options, Runner, Tally, exit_code
+from pipeline.runner.selecting import needed
 from pipeline.schema import Schema
-from pipeline.sources import Source, named_file, sources
+from pipeline.sources import Source, sources
 from pipeline.stages import Stage
 from pipeline.writers import dump, replace_file
 
-T = TypeVar("T")
+Storage = storing.Storage
 
 #: What code may say of a job, beside the fields of its Stages.
-_SETTINGS: Final = ("model", "budget", "jobs", "prompt", "allow_tools_on_untrusted", *LIMITS)
-
-#: What `extract` takes as a document.
-Given = str | Path | bytes | BinaryIO
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Where answers and money are kept: beside the output, elsewhere, in memory, or in a recording.
-
-    With `rebuild`, state files that are damaged are first made anew of all that is sound of them.
-    """
-
-    state: Path | None = None
-    in_memory: bool = False
-    record: Path | None = None
-    replay: Path | None = None
-    rebuild: bool = False
+_SETTINGS: Final = (
+    "model",
+    "budget",
+    "jobs",
+    "prompt",
+    "text_field",
+    "id_field",
+    "profile",
+    "allow_tools_on_untrusted",
+    *NAMES,
+    *LIMITS,
+)
+#: Said before anything is sent: a Run is read from its folder.
+_NO_OUTPUT: Final = (
+    'no output folder: run(inputs, output="out"), or output under [run] in pipeline.toml; '
+    "extract(document, schema) and Pipeline.arun(inputs) need none"
+)
+#: Answers and money beside the output.
+_BESIDE: Final = Storage()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of the inputs to take: the first `limit`, or a `sample` drawn by `seed`."""
+    """Which of the inputs to take: the first `limit`, or a `sample` drawn by `seed`; `piped` are those of the input `-`."""
 
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
+    piped: Piped | None = None
 
     def of(self, found: Iterable[Source]) -> Iterator[Source]:
         """The chosen sources, in their order; the same seed and folder give the same sample."""
@@ -84,27 +88,12 @@ class Choice:
         return itertools.islice(found, self.limit)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a folder run came to: lines of results.jsonl by status, money, and the exit code of the command."""
-
-    output: Path
-    counts: Mapping[str, int]
-    cost_usd: Decimal | None
-    engine: str
-    exit_code: int
-    unchanged: int = 0
-
-    def __iter__(self) -> Iterator[Result]:
-        """Every Result of the output folder, read one by one."""
-        return read_results(self.output)
-
-
 class Pipeline:
     """Stages over a folder: the same job as `fieldsift run`.
 
-    Settings are those of `[run]` in pipeline.toml: `model`, `budget`, `jobs`, `allow_tools_on_untrusted`, `rpm`, `tpm`,
-    `rpd`, `tpd`, `spend`, `timeout`; and `prompt`.
+    Settings are those of `[run]` in pipeline.toml: `model`, `profile` (cheap, balanced, careful), `budget`, `jobs`,
+    `text_field`, `id_field`, `allow_tools_on_untrusted`, `rpm`, `tpm`, `rpd`, `tpd`, `spend`, `timeout`, `cache`,
+    `cache_size`, `cache_age`; and `prompt`.
     """
 
     def __init__(self, stages: Sequence[Stage] | Stage, **settings: Any) -> None:
@@ -123,20 +112,29 @@ class Pipeline:
 
     @classmethod
     def load(cls, path: str | Path = "pipeline.toml", **settings: Any) -> "Pipeline":
-        """The pipeline of a file.
+        """The pipeline of a file, or the recipe of a name (`email_triage`).
 
         Raises:
             ConfigError: the file is wrong; every mistake is told.
 
         """
+        if not Path(path).is_file() and (stages := recipe_stages(path)):
+            return cls(stages, **settings)
         made = cls([], **settings)
         made.file = Path(path)
         read_file(Call(made.file))
         return made
 
-    def run(self, inputs: Any = None, output: str | Path | None = None, **options: Any) -> Run:
+    def run(
+        self,
+        inputs: Any = None,
+        output: str | Path | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        **options: Any,
+    ) -> Run:
         """Work through the inputs into the output folder; resumes by itself.
 
+        `on_progress` is called after every Result that is committed (`print` will do); what it raises ends the run.
         `options` are the fields of `pipeline.runner.Options` and of `Storage`.
 
         Raises:
@@ -145,20 +143,27 @@ class Pipeline:
         """
 
         async def _work() -> Run:
-            decided = self._plan(inputs, output)
+            decided = self._plan(inputs, output, options)
+            if decided.output is None:
+                raise UsageError(_NO_OUTPUT)
             how, where = _split(options)
-            async with open_runner(decided, how, where) as runner:
-                async for _ in runner.run(inputs_of(decided, where=where)):
-                    pass
+            so_far = Counting()
+            async with (
+                open_runner(decided, how, where) as runner,
+                contextlib.aclosing(runner.run(inputs_of(decided, where=where))) as results,
+            ):
+                async for result in results:
+                    if on_progress:
+                        on_progress(so_far.with_(result))
                 return summarised(decided, runner)
 
         return wait_for(_work())
 
     async def arun(
         self, inputs: Any = None, output: str | Path | None = None, **options: Any
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """The Results of this run, each after it is committed; finished, unchanged documents give none."""
-        decided = self._plan(inputs, output)
+        decided = self._plan(inputs, output, options)
         how, where = _split(options)
         async with (
             open_runner(decided, how, where) as runner,
@@ -186,17 +191,26 @@ class Pipeline:
         """
 
         async def _work() -> Estimate:
-            decided = self._plan(inputs, output, keyless=not count)
+            decided = self._plan(inputs, output, options, keyless=not count)
             how, where = _split(options)
             async with estimator(decided, how, where, "count" if count else "offline") as made:
                 return await made.estimate(inputs_of(decided, where=where))
 
         return wait_for(_work())
 
-    def _plan(self, inputs: Any, output: str | Path | None, *, keyless: bool = False) -> Plan:
+    def _plan(
+        self,
+        inputs: Any,
+        output: str | Path | None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        keyless: bool = False,
+    ) -> Plan:
         listed = [inputs] if isinstance(inputs, str | Path) else inputs
         given = {**self.settings, "inputs": listed, "output": output}
-        call = Call(file=self.file, replaying=REPLAYING.get() is not None, keyless=keyless)
+        replaying = bool(options.get("replay")) or REPLAYING.get() is not None
+        keyless = keyless or bool(options.get("offline"))
+        call = Call(file=self.file, replaying=replaying, keyless=keyless)
         return plan(given, call, self.stages)
 
 
@@ -206,10 +220,11 @@ def extract(source: Given, schema: Any, **settings: Any) -> Result:
     Works in a plain script, inside a running event loop, and in a notebook.
 
     Args:
-        source: a path, bytes, or an open binary file.
-        schema: whatever `Schema.of` takes: a pydantic model, a mapping, a path, a shipped name, fields.
+        source: a path, bytes, an open binary file, or a list of the texts of its pages.
+        schema: the name of a recipe (`invoice`), whose stage it then is; else whatever `Schema.of` takes: a pydantic
+            model, a mapping, a path, fields.
         settings: `model`, `prompt`, `budget`, `allow_tools_on_untrusted`, `rpm`, `tpm`, `rpd`, `tpd`, `spend`,
-            `timeout`, and the fields of `Stage`.
+            `timeout`, `cache`, `cache_size`, `cache_age`, and the fields of `Stage`.
 
     Raises:
         UsageError: no such file, or a setting does not exist.
@@ -228,13 +243,26 @@ async def aextract(source: Given, schema: Any, **settings: Any) -> Result:
         for key in tuple(settings)
         if key in Stage.__dataclass_fields__ and key not in {"model", "name", "schema"}
     }
-    stage = Stage(name=(made := Schema.of(schema)).name, schema=made, **stage_settings)
+    stage = _stage(schema, stage_settings)
     decided = plan(_known_settings(settings), Call(replaying=REPLAYING.get() is not None), [stage])
     async with open_runner(decided, Options(), Storage()) as runner:
-        results = [result async for result in runner.run([_source(source)])]
+        results = [result async for result in runner.run([source_of(source)])]
     if results[0].reason == "not_recorded":
         raise NotRecorded(results[0].findings[0].message)
     return results[0]
+
+
+def _stage(schema: Any, settings: Mapping[str, Any]) -> Stage:
+    """The one stage of a recipe, with settings put over its own; else one of a schema."""
+    stages = recipe_stages(schema)
+    if len(stages) > 1:
+        raise UsageError(
+            f"{schema} has {len(stages)} stages ({', '.join(stage.name for stage in stages)}), and one Result holds one "
+            f"of them: Pipeline.load({schema!r}).run(inputs, output)"
+        )
+    if stages:
+        return replace(stages[0], **settings)
+    return Stage(name=(made := Schema.of(schema)).name, schema=made, **settings)
 
 
 def validate(
@@ -255,45 +283,29 @@ def validate(
     return wait_for(check_path(Path(path), given, None if sources is None else Path(sources)))
 
 
-def wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop is running already (a notebook, a web handler)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1, thread_name_prefix="fieldsift") as pool:
-        task: Future[asyncio.Task[T]] = Future()
-
-        async def _told() -> T:
-            task.set_result(asyncio.ensure_future(work))
-            return await task.result()
-
-        outcome = pool.submit(contextvars.copy_context().run, asyncio.run, _told())
-        try:
-            return outcome.result()
-        except KeyboardInterrupt:
-            # Interrupted here, the work must end there too: it may be spending money.
-            running = task.result()
-            running.get_loop().call_soon_threadsafe(running.cancel)
-            raise
-
-
 @contextlib.asynccontextmanager
 async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncIterator[Runner]:
     """A Runner with its ledger, replies and lock; run.json says at any time what lies in the output.
 
     Raises:
         StateError: another run holds the output folder, or the state is damaged.
+        UsageError: a stage is chosen that the pipeline does not have; then no folder is made.
 
     """
-    with contextlib.ExitStack() as stack:
-        answers = RepliesFile(None if where.in_memory else where.state or _state_folder(decided))
-        ledger, replies, rebuilt = _open_stores(decided, where, answers, stack)
+    needed(decided.stages, options.stages)
+    async with contextlib.AsyncExitStack() as stack:
+        answers = RepliesFile(
+            None if where.in_memory else where.state or storing.state_folder(decided)
+        )
+        ledger, replies, rebuilt = storing.open_stores(decided, where, answers, stack)
         words, shelf = Words(answers), Shelf(answers)
         if where.replay or REPLAYING.get():
             options = replace(options, offline=True)
+        opening = storing.open_commons(decided, where, offline=options.offline)
+        if commons := await stack.enter_async_context(opening):
+            replies = Shared(replies, commons, decided.elsewhere)
         runner = Runner(decided, ledger, replies, words=words, shelf=shelf, options=options)
-        runner.rebuilt = rebuilt
+        runner.rebuilt, runner.commons = rebuilt, commons
         started = datetime.now(UTC)
         try:
             if decided.output:
@@ -303,6 +315,7 @@ async def open_runner(decided: Plan, options: Options, where: Storage) -> AsyncI
             await runner.aclose()
             if decided.output:
                 ledger.tidy()
+                write_rows(ledger, decided.output)
                 ended = datetime.now(UTC) if runner.tally.ended else None
                 _write_summary(decided, runner, started, finished=ended)
 
@@ -311,7 +324,7 @@ def estimator(
     decided: Plan, options: Options, where: Storage, method: Method = "offline"
 ) -> contextlib.AbstractAsyncContextManager[Estimator]:
     """What tells the cost of a run; see `pipeline.estimating.open_estimator`."""
-    folder = None if where.in_memory else where.state or _state_folder(decided)
+    folder = None if where.in_memory else where.state or storing.state_folder(decided)
     return open_estimator(decided, options, folder, where.replay or REPLAYING.get(), method)
 
 
@@ -322,54 +335,6 @@ def summarised(decided: Plan, runner: Runner) -> Run:
     cost = None if unpriced else Decimal(dollars(runner.ledger.spent()))
     code = exit_code(counts, runner.tally)
     return Run(need_output(decided), counts, cost, decided.engine, code, runner.tally.unchanged)
-
-
-def _open_stores(
-    decided: Plan, where: Storage, answers: RepliesFile, stack: contextlib.ExitStack
-) -> tuple[Ledger, Replies, tuple[str, ...]]:
-    """The ledger of an output is always on disk: `in_memory` is about answers, which hold documents' content."""
-    paid = any(endpoint.provider != "local" for endpoint in decided.endpoints.values())
-    kept = decided.output is not None or (paid and not where.in_memory)
-    folder = (where.state or _state_folder(decided)) if kept else None
-    try:
-        for path in filter(None, (decided.output, _lock_folder(decided), folder)):
-            path.mkdir(parents=True, exist_ok=True, mode=0o777 if path == decided.output else 0o700)
-    except OSError as error:
-        hint = (
-            "name another with -o"
-            if decided.output
-            else "FIELDSIFT_CACHE_DIR names another; --no-store does without"
-        )
-        raise SetupError(f"{error.filename}: {error.strerror}; {hint}") from error
-    if folder:
-        way_out = (
-            "--state DIR names a folder on a local disk"
-            if decided.output
-            else "FIELDSIFT_CACHE_DIR names one on a local disk; --no-store does without"
-        )
-        refuse_remote(folder, way_out)
-    if decided.output:
-        stages = [stage.name for stage in decided.stages]
-        stack.enter_context(held(decided.output, stages, where.state))
-    results = decided.output / "results.jsonl" if decided.output else None
-    rebuilt = rebuild(folder, results) if folder and where.rebuild else []
-    ledger = Ledger(folder, results)
-    stack.callback(ledger.close)
-    stack.callback(answers.close)
-    replay = where.replay or REPLAYING.get()
-    replies: Replies = Recording(replay) if replay else StoredReplies(answers if kept else None)
-    if where.record and not replay:
-        replies = Recording(where.record, before=replies)
-    stack.callback(replies.close)
-    return ledger, replies, tuple(map(saved_and_lost, rebuilt))
-
-
-def _lock_folder(decided: Plan) -> Path | None:
-    return decided.output / ".fieldsift" if decided.output else None
-
-
-def _state_folder(decided: Plan) -> Path:
-    return decided.output / ".fieldsift" if decided.output else cache_folder()
 
 
 def _write_summary(
@@ -383,8 +348,8 @@ def _write_summary(
         "finished": finished.isoformat(timespec="seconds") if finished else None,
         "stopped": _why_stopped(runner.tally),
         "engine": decided.engine,
-        "inputs": [str(Path(text).absolute()) for text in decided.inputs],
-        "working_folder": str(Path.cwd()),
+        "inputs": [str((decided.base / text).absolute()) for text in decided.inputs],
+        "working_folder": str(decided.base.absolute()),  # what relative inputs are relative to
         "settings": {setting.name: setting.value for setting in decided.settings},
         "stages": [{"sha256": stage.sha256, **stage.to_json()} for stage in decided.stages],
         "schemas": {stage.schema.sha256: stage.schema.body for stage in decided.stages},
@@ -396,13 +361,15 @@ def _write_summary(
             "unfinished": runner.tally.unfinished,
             "statuses": runner.tally.statuses,
             "fallbacks": runner.tally.fallbacks,
-            "answers_sent": runner.asker.sent,
+            "answers_sent": runner.asker.bought.sent,
             "answers_stored": runner.asker.stored,
+            "answers_shared": runner.commons.found if runner.commons else 0,
         },
         "money": {
             "calls": sent,
             "calls_of_unknown_price": unpriced,
             "cost_usd": None if unpriced else float(dollars(runner.ledger.spent())),
+            "caches_usd": float(dollars(runner.ledger.spent(keys="cache *"))),
             "budget_usd": None if decided.budget is None else float(decided.budget),
         },
         "pipeline_sha256": decided.sha256,
@@ -421,7 +388,7 @@ def _why_stopped(tally: Tally) -> str | None:
 
 
 def inputs_of(
-    decided: Plan, choice: Choice = Choice(), where: Storage = Storage()
+    decided: Plan, choice: Choice = Choice(), where: Storage = _BESIDE
 ) -> Iterator[Source]:
     """The chosen inputs of a plan, as a stream.
 
@@ -430,36 +397,30 @@ def inputs_of(
         NoInput: they are named, and there is no document in them.
 
     """
-    own = filter(None, (where.state, where.record, where.replay))
+    cache = decided.cache.folder if decided.cache else None
+    own = filter(None, (where.state, where.record, where.replay, cache))
     if not decided.inputs:
         raise UsageError("no input: name files or folders, or input under [run] in pipeline.toml")
     output = decided.output and decided.output.resolve()
-    for folder in (Path(text).resolve() for text in decided.inputs if Path(text).is_dir()):
-        if output and (folder == output or folder.is_relative_to(output)):
+    for folder in ((decided.base / text).resolve() for text in decided.inputs):
+        if output and folder.is_dir() and (folder == output or folder.is_relative_to(output)):
             raise UsageError(
                 f"output {output} holds the input {folder}: name another output folder"
             )
-    found = choice.of(
-        sources(decided.inputs, leave_out=(*filter(None, (output,)), *decided.files, *own))
+    hidden = (*filter(None, (output,)), *decided.files, *own)
+    named = Columns(decided.text_field, decided.id_field)
+    if choice.piped and decided.inputs != ("-",):
+        raise UsageError("the input - (what is piped in) stands alone: name no other beside it")
+    given = (
+        choice.piped.sources(named, hidden)
+        if choice.piped
+        else sources(decided.inputs, leave_out=hidden, base=decided.base)
     )
+    found = choice.of(with_rows(given, named))
     first = next(found, None)
     if first is None:
         raise NoInput(f"no document in {', '.join(decided.inputs)}")
     return itertools.chain([first], found)
-
-
-def _source(given: Given) -> Source:
-    if isinstance(given, str | Path):
-        if not Path(given).exists():
-            raise UsageError(f"{given}: no such file")
-        return named_file(str(given))
-    content = given if isinstance(given, bytes) else given.read()
-    name = getattr(given, "name", None)
-    return Source(
-        name if isinstance(name, str) else "document",
-        size=len(content),
-        content=content,
-    )
 
 
 def _draw(seed: int, path: str) -> bytes:
