@@ -54,7 +54,8 @@ def places(environment: Mapping[str, str]) -> Keys:
 def test_the_file_is_found_upwards_and_its_paths_are_its_own(project: Path) -> None:
     file = find_file(Path.cwd())
     decided = plan({}, Call(file))
-    assert decided.inputs == (str(project / "inbox"),)
+    assert (decided.inputs, decided.base) == (("inbox",), project)
+    assert plan({"inputs": ["inbox"]}, Call(file)).base == Path()
     assert decided.output == project / "out"
     assert decided.budget == Decimal("5.00")
     assert [stage.model for stage in decided.stages] == ["local", "gemini:gemini-3.1-pro-preview"]
@@ -95,7 +96,7 @@ def test_every_mistake_is_told_with_its_line_and_a_way_out(tmp_path: Path) -> No
         ("[run", "pipeline.toml"),
         (
             '[[stage]]\nname="a"\nschema="x, y"\n[[stage]]\nname="a"\nschema="x, y"',
-            "two stages are named a",
+            "pipeline.toml: line 5: two stages are named a",
         ),
         ("[wrong]\nx = 1", "unknown key 'wrong'"),
     ],
@@ -346,3 +347,23 @@ def test_code_gives_limits_too() -> None:
     assert [each.rates.rpm for each in decided.endpoints.values()] == [60]
     with pytest.raises(ConfigError, match="rpm"):
         plan({"schema": "a float", "model": "gemini-3.1-flash-lite", "rpm": 0}, Call(keyless=True))
+
+
+def test_what_settings_name_and_is_not_there_is_told_at_once_with_stage_and_line(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(
+        'version = 1\n[[stage]]\nname = "a"\nschema = "no.json"\n[[stage]]\nname = "b"\nschema = "x, y flot"\n'
+        '[[stage]]\nname = "c"\ntask = "python"\nfunction = "own:run"\n'
+    )
+    with pytest.raises(ConfigError) as error:
+        plan({"model": "local"}, Call(file))
+    lines = str(error.value).splitlines()
+    begun = [
+        f"{file}: line {line}: stage {name}: " for name, line in zip("abc", (4, 7, 11), strict=True)
+    ]
+    assert [line.startswith(begin) for line, begin in zip(lines, begun, strict=True)] == [True] * 3
+    file.write_text('[[stage]]\nname = "a"\nschema = "x, y"\ncontext = ["no.txt"]\n')
+    with pytest.raises(ConfigError, match=r"line 4: stage a: context 'no.txt'"):
+        plan({"model": "gemini-3.1-flash-lite"}, Call(file, keyless=True))

@@ -9,26 +9,38 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import catalogue
-from pipeline.config.answering import Answering, Asked, Asking, of_code, of_file
+from pipeline.config.answering import (
+    Answering,
+    Asked,
+    Asking,
+    connected,
+    of_code,
+    of_file,
+    recipe_stages,
+)
 from pipeline.config.keys import Keys, cache_folder, keys, resolve, wants_color
+from pipeline.config.profiles import known
 from pipeline.config.quotas import amount, checked, in_words
+from pipeline.config.shared import Cache, cache
 from pipeline.errors import ConfigError, UsageError
 from pipeline.providers import Endpoint
-from pipeline.schema import shipped_names
+from pipeline.schema import recipe_names
 from pipeline.stages import Stage
+from pipeline.stages.context import Context
 
 if TYPE_CHECKING:
     from pipeline.config.tables import PipelineFile
 
 __all__ = [
-    "Call", "Keys", "Plan", "Setting",
-    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "resolve", "wants_color",
+    "Cache", "Call", "Keys", "Plan", "Setting",
+    "budget", "cache_folder", "find_file", "keys", "need_output", "plan", "read_file", "recipe_stages", "resolve",
+    "wants_color",
 ]  # fmt: skip
 
 FILE_NAME = "pipeline.toml"
@@ -53,7 +65,8 @@ class Plan:
     """Everything that a run needs, decided: stages with their models settled, and how to reach those.
 
     `stages[i].models` are keys of `endpoints` and `prices`. `root` is the folder of the pipeline file, else
-    the working folder; `files` are the pipeline's own files, which are never inputs.
+    the working folder; `base` is what `inputs` are relative to: the one where the file names them, the other where
+    the call does. `files` are the pipeline's own files, which are never inputs.
     """
 
     stages: tuple[Stage, ...]
@@ -61,9 +74,13 @@ class Plan:
     prices: Mapping[str, catalogue.Price | None]
     root: Path
     inputs: tuple[str, ...] = ()
+    base: Path = Path()
     output: Path | None = None
     budget: Decimal | None = None
     jobs: int | None = None
+    cache: Cache | None = None
+    text_field: str | None = None
+    id_field: str | None = None
     file: Path | None = None
     files: tuple[Path, ...] = ()
     settings: tuple[Setting, ...] = field(default=(), compare=False)
@@ -72,12 +89,21 @@ class Plan:
     @property
     def engine(self) -> str:
         """The models that answer, in the order of the stages: `gemini:gemini-3.1-flash-lite`."""
-        return ", ".join(dict.fromkeys(stage.model or "" for stage in self.stages))
+        return ", ".join(dict.fromkeys(stage.engine for stage in self.stages))
 
     @property
     def asked(self) -> tuple[Stage, ...]:
-        """The stages as each of their models is asked: by its own, then by those that it escalates to."""
-        return tuple(each for stage in self.stages for each in (stage, *stage.higher))
+        """The stages that ask, as each of their models is asked: by its own, then by those that it escalates to."""
+        asked = (stage for stage in self.stages if stage.task != "python")
+        return tuple(each for stage in asked for each in (stage, *stage.higher))
+
+    @property
+    def elsewhere(self) -> dict[tuple[str, str], str]:
+        """The addresses of those that are not asked where their provider is known to be, by provider and model."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for each in self.endpoints.values():
+            found.setdefault((each.provider, each.model), set()).add(each.elsewhere)
+        return {asked: " ".join(sorted(all_)) for asked, all_ in found.items() if any(all_)}
 
     @property
     def sha256(self) -> str:
@@ -136,8 +162,8 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     """Decide everything, or say all that is wrong.
 
     Args:
-        given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`,
-            `min_confidence`, `allow_tools_on_untrusted`, and `quotas.LIMITS`.
+        given: settings by name: `inputs`, `output`, `schema`, `model`, `prompt`, `budget`, `jobs`, `min_confidence`,
+            `profile`, `text_field`, `id_field`, `allow_tools_on_untrusted`, `shared.NAMES`, and `quotas.LIMITS`.
         call: from where it is asked.
         stages: stages made by code; then neither a file nor `schema` is needed.
 
@@ -155,34 +181,29 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
     made = of_code(stages) or of_file(given, table, root, call.file)
     if not made:
         raise ConfigError(_no_schema(call))
+    made = connected(made, None if stages or "schema" in given else call.file)
+    least = settings.take("min_confidence", "min_confidence", None)
     model = settings.take("model", "model", None)
-    asking = Asking(
-        terminal=call.terminal,
-        keyless=call.keyless,
-        replaying=call.replaying,
-        typed="model" in given and "model" in call.origins,
-        tools=bool(settings.take("allow_tools_on_untrusted", "allow_tools_on_untrusted", False)),
-        root=root,
-        file=call.file,
-        limits=checked(given),
-        origin=next(each.origin for each in settings.seen if each.name == "model"),
+    answering = Answering(
+        table, keys(root, call.env_file), model, _asking(settings, call, checked(given), root)
     )
-    answering = Answering(table, keys(root, call.env_file), model, asking)
-    if (least := settings.take("min_confidence", "min_confidence", None)) is not None:
-        made = [replace(each, stage=replace(each.stage, min_confidence=least)) for each in made]
-    settled = tuple(answering.settle(each) for each in made)
+    settled = tuple(
+        answering.settle(each if least is None else _surer(each, least)) for each in made
+    )
     output = settings.take("output", "output", None)
     return Plan(
         stages=settled,
         endpoints=answering.endpoints,
         prices=answering.prices,
         root=root,
-        inputs=_placed(inputs, Path() if "inputs" in given else root),
+        inputs=tuple(map(str, [inputs] if isinstance(inputs, str | Path) else inputs)),
+        base=Path() if "inputs" in given or call.file is None else root,
         output=None if output is None else (Path() if "output" in given else root) / output,
         budget=budget(settings.take("budget", "budget", None)),
-        jobs=settings.take("jobs", "jobs", None),
+        cache=cache(settings.take, given, root),
+        **{name: settings.take(name, name, None) for name in ("jobs", "text_field", "id_field")},
         file=call.file,
-        files=_own_files(call.file, root, settled),
+        files=(*_own_files(call.file, root, settled), *_glossaries(table, root)),
         settings=(
             *settings.seen,
             *_stage_settings(answering.asked),
@@ -190,6 +211,29 @@ def plan(given: Mapping[str, Any], call: Call | None = None, stages: Sequence[St
         ),
         notes=tuple(answering.notes),
     )
+
+
+def _asking(settings: "_Settings", call: Call, limits: Mapping[str, Any], root: Path) -> Asking:
+    """What decides about keys and tools; the model is taken already."""
+    return Asking(
+        terminal=call.terminal,
+        keyless=call.keyless,
+        replaying=call.replaying,
+        typed="model" in settings.given and "model" in call.origins,
+        tools=bool(settings.take("allow_tools_on_untrusted", "allow_tools_on_untrusted", False)),
+        root=root,
+        file=call.file,
+        limits=limits,
+        profile=known(settings.take("profile", "profile", None)),
+        origin=next(each.origin for each in settings.seen if each.name == "model"),
+    )
+
+
+def _surer(asked: Asked, least: float) -> Asked:
+    """A stage with the run's `min_confidence`, where its values have a confidence at all."""
+    if asked.stage.task != "extract":
+        return asked
+    return replace(asked, stage=replace(asked.stage, min_confidence=least))
 
 
 def budget(text: object) -> Decimal | None:
@@ -226,14 +270,10 @@ class _Settings:
 
 def _words(value: object) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} {_words(each)}" for name, each in value.items() if each)
-    return ", ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _placed(inputs: Any, base: Path) -> tuple[str, ...]:
-    """Inputs of the pipeline file are relative to it; those of the call stay as they were typed."""
-    listed = [inputs] if isinstance(inputs, str) else inputs
-    return tuple(str(text) if base == Path() else str(base / text) for text in listed)
+        return "; ".join(f"{k} {told}" for k, each in value.items() if (told := _words(each)))
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(_words, value)))
+    return "" if value is None else str(value)
 
 
 def read_file(call: Call) -> "PipelineFile":
@@ -261,18 +301,31 @@ def _own_files(file: Path | None, root: Path, stages: Sequence[Stage]) -> tuple[
             for stage in stages
             if stage.schema.source.endswith(".json")
         ),
+        *(each.path for stage in stages for each in stage.context if isinstance(each, Context)),
+    )
+
+
+def _glossaries(table: "PipelineFile", root: Path) -> Iterator[Path]:
+    return (
+        (root / each.glossary).resolve() for each in table.stage if isinstance(each.glossary, str)
     )
 
 
 def _stage_settings(stages: Sequence[Asked]) -> Iterator[Setting]:
     """What each stage was told, and from where; words of ours that nobody changed are left out."""
     for each in stages:
+        for name, why in each.unset.items():
+            yield Setting(f"stage.{each.stage.name}.{name}", f"not set: {why}", each.origins[name])
         told = each.stage.to_json() | {"schema": each.stage.schema.source}
         del told["name"], told["schema_sha256"], told["prompts_version"]
         for name, value in told.items():
             origin = each.origins.get(name, "default")
             is_ours = name in {"system", "prompt"} and origin == "default"
-            if value in (None, (), [], False) or is_ours:
+            if (
+                origin.startswith("profile") and value is None
+            ):  # the one of which that says something
+                value = "as many rows or items as fit, files alone"  # noqa: PLW2901
+            if value in (None, (), [], False) or is_ours or name in each.unset:
                 continue
             yield Setting(f"stage.{each.stage.name}.{name}", _words(value), origin)
 
@@ -314,14 +367,14 @@ def _no_schema(call: Call) -> str:
     lines = [call.typed.format(named) for named in ("invoice", "'vendor, total float, date'")]
     return "\n  ".join(
         [
-            f"{lacking}; name one (shipped: {', '.join(shipped_names())}):",
+            f"{lacking}; name one (shipped: {', '.join(recipe_names())}):",
             *lines,
             "fieldsift init demo",
         ]
     )
 
 
-@cache
+@lru_cache
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import catalogue, usercode
+from pipeline.config import contexts
+from pipeline.config.glossaries import read_glossary
 from pipeline.config.keys import Keys, resolve
+from pipeline.config.profiles import OF_MODELS, of_profile
 from pipeline.config.quotas import LIMITS, Tables, limited, said_by
+from pipeline.config.recipes import stage_file
 from pipeline.config.services import listed
 from pipeline.errors import ConfigError, FieldsiftError, UsageError
+from pipeline.graph import wired
 from pipeline.providers import Endpoint, check
 from pipeline.schema import Schema
 from pipeline.stages import Escalation, Stage
+from pipeline.stages.tasks import WORDS, refused
 from pipeline.tools import Function
 
 if TYPE_CHECKING:
@@ -30,20 +36,23 @@ _OF_MODELS: Final = (
     "tools", "system", "prompt",
 )  # fmt: skip
 _DEFAULTS: Final[dict[str, Any]] = {
-    each.name: each.default for each in fields(Stage) if each.default is not MISSING
-}
+    each.name: each.default
+    for each in fields(Stage)
+    if each.default is not MISSING and each.compare
+} | {"labels": {}, "glossary": {}}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A stage, and where each of its settings came from; those that are not named have their default.
 
-    `number` is its place among the stages of the file.
+    `number` is its place among the stages of the file. `unset` says of settings of the profile why they are not set.
     """
 
     stage: Stage
     origins: Mapping[str, str]
     number: int = 0
+    unset: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Asking:
     """What decides about keys and tools. See `Call` for the three; `typed`: the model was typed for every stage.
 
     `tools` says that they are allowed; functions are looked for in `root`. `file` is that of the pipeline,
-    `origin` says where the run's model came from; `limits` are those that code gives.
+    `origin` says where the run's model came from; `limits` are those that code gives; `profile` is the name of one.
     """
 
     terminal: bool
@@ -63,23 +72,33 @@ class Asking:
     file: Path | None = None
     origin: str = "default"
     limits: Mapping[str, Any] = field(default_factory=dict)
+    profile: str | None = None
 
 
 def of_file(
     given: Mapping[str, Any], table: "PipelineFile", root: Path, file: Path | None
 ) -> list[Asked]:
-    """One stage of `-s`, else those of the file."""
+    """The stages of the recipe that `-s` names, else one of its schema, else those of the file."""
     own = {name: given[name] for name in ("prompt", "pages") if name in given}
     typed = {name: f"--{name}" for name in own}
-    if "schema" in given:
+    if (recipe := stage_file(given.get("schema"))) is not None:
+        from pipeline.config.file import parse
+
+        table, root, file = parse(recipe.read_text("utf-8"), recipe), recipe.parent.parent, recipe
+    elif "schema" in given:
         schema = Schema.of(given["schema"])
         return [Asked(Stage(schema.name, schema, **own), {"schema": "--schema"} | typed)]
     stages, wrong = [], []
     for number, each in enumerate(table.stage):
         told = each.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
-        settings = _settings(told, root)
+        settings, unread = _settings(told, root)
         origins = dict.fromkeys(settings, str(file or "-c")) | typed
-        settings |= {"schema": Schema.of(settings["schema"], root=root)} | own
+        settings |= own
+        unfit = {key: why for key in settings if (why := refused(each.task, key))} | unread
+        if unfit:
+            places = ((("stage", number, key), why) for key, why in unfit.items())
+            wrong += [f"{_line_of(file, at)}stage {each.name}: {why}" for at, why in places]
+            continue
         try:
             stages.append(Asked(Stage(**settings), origins, number))
         except UsageError as error:
@@ -89,6 +108,15 @@ def of_file(
     if wrong:
         raise ConfigError("\n".join(wrong))
     return stages
+
+
+def recipe_stages(name: object) -> list[Stage]:
+    """The stages of a recipe; none where nothing of that name ships."""
+    from pipeline.config.tables import PipelineFile
+
+    if stage_file(name) is None:
+        return []
+    return [asked.stage for asked in of_file({"schema": name}, PipelineFile(), Path(), None)]
 
 
 def _refused(settings: Mapping[str, Any]) -> str:
@@ -111,18 +139,39 @@ def _line_of(file: Path | None, place: tuple[int | str, ...]) -> str:
 
 
 def of_code(stages: Sequence[Stage]) -> list[Asked]:
-    """Stages made by code: what is not as by default was said there."""
+    """Stages made by code: what it named was said there, and what is not as by default."""
     return [
         Asked(
             stage,
             {
                 name: "code"
-                for name, default in _DEFAULTS.items()
-                if getattr(stage, name) != default
+                for name, default in _defaults(stage).items()
+                if name in stage.said or getattr(stage, name) != default
             },
         )
         for stage in stages
     ]
+
+
+def connected(stages: Sequence[Asked], file: Path | None) -> list[Asked]:
+    """The stages, checked against each other; `file` is the one that they stand in.
+
+    Raises:
+        UsageError: everything that is wrong, each with its line.
+
+    """
+
+    def place(number: int, key: str) -> str:
+        return _line_of(file, ("stage", stages[number].number, key))
+
+    settled = wired([each.stage for each in stages], place)
+    return [replace(each, stage=stage) for each, stage in zip(stages, settled, strict=True)]
+
+
+def _defaults(stage: Stage) -> dict[str, Any]:
+    """What a stage has that says nothing but its task."""
+    words = WORDS[stage.task]
+    return _DEFAULTS | {"system": words.system, "prompt": words.prompt}
 
 
 class Answering:
@@ -145,6 +194,10 @@ class Answering:
             ConfigError, UsageError: a model or a setting is wrong. SetupError: a key is missing.
 
         """
+        if asked.stage.task == "python":  # it needs no model
+            stage = replace(asked.stage, model=None, fallback=(), escalate=None)
+            self.asked.append(replace(asked, stage=stage))
+            return stage
         # What was typed on the command line is meant for every stage.
         own = None if self.asking.typed else asked.stage.model
         wanted = own or self.model
@@ -164,14 +217,29 @@ class Answering:
             raise ConfigError(f"{self._place(asked, wanted or '', 'model')}{error}") from None
         self._check(asked, wanted or "", endpoint)
         others = [] if endpoint.provider == "local" else self._fallbacks(asked, wanted or "")
+        asked = self._profiled(asked, [endpoint.name, *others])
         settled = replace(
-            stage,
+            asked.stage,
             model=endpoint.name,
             fallback=tuple(dict.fromkeys(name for name in others if name != endpoint.name)),
         )
+        try:
+            settled = replace(settled, context=contexts.found(settled, self.asking.root))
+        except ConfigError as error:
+            raise ConfigError(f"{self._place(asked, wanted or '', 'context')}{error}") from None
         settled = replace(settled, escalate=self._escalation(given, settled))
         self.asked.append(replace(asked, stage=settled))
+        self.notes += _many_labels(settled, endpoint)
         return settled
+
+    def _profiled(self, asked: Asked, names: Sequence[str], of_models: bool = False) -> Asked:
+        """With the settings of the profile that nothing else sets and that all these endpoints take."""
+        name, endpoints = self.asking.profile, [self.endpoints[each] for each in names]
+        new, unset = of_profile(name, asked.stage, asked.origins, endpoints, self.prices)
+        if of_models:
+            new = {key: value for key, value in new.items() if key in OF_MODELS}
+        origins = dict.fromkeys((*new, *unset), f"profile {name}") | dict(asked.origins)
+        return Asked(replace(asked.stage, **new), origins, asked.number, unset)
 
     def _escalation(self, given: Asked, settled: Stage) -> Escalation | None:
         """The stage's escalation with its models as names of endpoints, each with the settings of its table.
@@ -198,6 +266,7 @@ class Answering:
             endpoint = self._higher_endpoint(given, wanted, settled)
             self._check(higher, wanted, endpoint, f"escalate to {wanted!r} of ")
             others = tuple(dict.fromkeys(self._fallbacks(higher, wanted)))
+            higher = self._profiled(higher, [endpoint.name, *others], of_models=True)
             asked = replace(higher.stage, fallback=tuple(n for n in others if n != endpoint.name))
             told = {
                 name: value
@@ -357,6 +426,21 @@ def _unlisted(endpoint: Endpoint, price: catalogue.Price | None) -> str:
     return f"{endpoint.name}: {what}, so that no cost is shown; [models.NAME] of the pipeline file can give them"
 
 
+def _many_labels(stage: Stage, endpoint: Endpoint) -> list[str]:
+    """That a service does not enforce a stage's labels, for there are more than its schema may have."""
+    from pipeline.schema.dialects import Dialect, is_whole
+
+    wires: dict[str, Dialect] = {"gemini": "gemini", "openai": "openai"}
+    dialect = wires.get(endpoint.service.wire)
+    if not stage.labels or dialect is None or is_whole(stage.schema, dialect):
+        return []
+    told = (
+        f"stage {stage.name}: its {len(stage.labels):,} labels are more than {endpoint.name} takes in a schema, which holds no "
+        f"list of them then; they stand in the prompt, and an answer outside them is found here and asked again"
+    )
+    return [told]
+
+
 def _gone(endpoint: Endpoint) -> str:
     known = endpoint.known
     if known is None or known.shutdown is None or known.shutdown > datetime.now(UTC).date():
@@ -368,28 +452,45 @@ def _gone(endpoint: Endpoint) -> str:
 def _with_defaults(asked: Asked, name: str, named: "ModelTable", root: Path) -> Asked:
     """The settings of a `[models.NAME]` table where the stage has none of its own."""
     told = named.model_dump(exclude=set(_OF_THE_MODEL), exclude_unset=True, exclude_none=True)
-    new = {key: value for key, value in _settings(told, root).items() if key not in asked.origins}
+    settings, wrong = _settings(told, root)
+    if wrong:
+        raise ConfigError("\n".join(f"[models.{name}]: {why}" for why in wrong.values()))
+    new = {key: value for key, value in settings.items() if key not in asked.origins}
     origins = dict(asked.origins) | dict.fromkeys(new, f"[models.{name}]")
     return replace(asked, stage=replace(asked.stage, **new), origins=origins)
 
 
-def _settings(told: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Settings of a table as a Stage takes them: functions by themselves in place of their names."""
-    settings = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
-    }
-    if "tools" in settings:
-        settings["tools"] = tuple(_tool(text, root) for text in settings["tools"])
-    return settings
+def _settings(told: dict[str, Any], root: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings of a table as a Stage takes them, things by themselves in place of their names; why others are none."""
+    settings: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for key, value in told.items():
+        try:
+            settings[key] = _setting(key, tuple(value) if isinstance(value, list) else value, root)
+        except UsageError as error:
+            wrong[key] = str(error)
+    return settings, wrong
+
+
+def _setting(key: str, value: Any, root: Path) -> Any:
+    if key == "glossary" and isinstance(value, str):
+        return read_glossary(root / value)
+    if key == "schema":
+        return Schema.of(value, root=root)
+    if key == "function":
+        return _function(value, root)
+    return tuple(_tool(text, root) for text in value) if key == "tools" else value
 
 
 def _tool(text: str, root: Path) -> str | Function:
-    if ":" not in text:
-        return text
+    return _function(text, root, "tool") if ":" in text else text
+
+
+def _function(text: str, root: Path, what: str = "function") -> Function:
     try:
         found: Function = usercode.found(text, root)
     except ValueError as error:
-        raise ConfigError(f"tool {error}") from error
+        raise ConfigError(f"{what} {error}") from error
     if not callable(found):
-        raise ConfigError(f"tool {text} is no function")
+        raise ConfigError(f"{what} {text} is no function")
     return found

@@ -59,16 +59,17 @@ def parse(text: str, file: Path | None, overrides: Sequence[str] = ()) -> Pipeli
         raise ConfigError(
             "\n".join(f"{file or '-c'}: {_where(at, text)}{told}" for at, told in wrong)
         )
-    names = [stage.name for stage in read.stage]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        raise ConfigError(f"{file}: two stages are named {', '.join(sorted(doubled))}")
     return read
 
 
 def _refused(read: PipelineFile) -> list[tuple[_Place, str]]:
     """What the tables say, each well formed, and what is refused all the same: its place, and why."""
-    wrong: list[tuple[_Place, str]] = []
+    names = [stage.name for stage in read.stage]
+    wrong: list[tuple[_Place, str]] = [
+        (("stage", number, "name"), f"two stages are named {name}")
+        for number, name in enumerate(names)
+        if name in names[:number]
+    ]
     for name, table in read.providers.items():
         wrong += [(("providers", name, key), told) for key, told in services.mistakes(name, table)]
     if read.run.allow_tools_on_untrusted:

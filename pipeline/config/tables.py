@@ -16,14 +16,14 @@ from pipeline.rules import CHECKS
 from pipeline.stages import (
     KINDS,
     NAME,
-    PROMPT,
-    SYSTEM,
     TOOLS,
+    Keep,
     Kind,
     MediaResolution,
     Safety,
     Send,
     ServiceTier,
+    Task,
     Thinking,
 )
 
@@ -100,6 +100,9 @@ class PriceTable(Table):
         default=None, description="Prompts of more tokens than this cost what the _long tables say"
     )
     search: _Rate | None = Field(default=None, description="USD for a thousand search queries")
+    storage: _Rate | None = Field(
+        default=None, description="A million tokens in an explicit cache for an hour"
+    )
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -128,7 +131,9 @@ class PriceTable(Table):
                 cached_audio=self.cached_audio,
             )
             tiers["standard"] = flat.rates()
-        return tiers | self.model_dump(include={"long_above", "search"}, exclude_none=True)
+        return tiers | self.model_dump(
+            include={"long_above", "search", "storage"}, exclude_none=True
+        )
 
 
 class ModelSettings(Table):
@@ -160,9 +165,12 @@ class ModelSettings(Table):
         default=[],
         description="Models, or names of [models] tables, that are asked when the first is down",
     )
-    system: str = Field(default=SYSTEM, description="The system instruction")
-    prompt: str = Field(
-        default=PROMPT, description="What is asked; the document follows it, fenced"
+    system: str | None = Field(
+        default=None, description="The system instruction; the task's own if missing"
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="What is asked, the task's own words if missing; the document follows it, fenced",
     )
 
 
@@ -274,11 +282,38 @@ class RunTable(LimitsTable):
     jobs: int | None = Field(
         default=None, ge=1, le=1000, description="Documents worked on at the same time"
     )
+    text_field: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Rows of JSONL and CSV: the column that is the text; the row as JSON if missing",
+    )
+    id_field: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Rows of JSONL and CSV: the column that names each; their number if missing",
+    )
     min_confidence: float | None = Field(
         default=None,
         ge=0,
         le=1,
         description="Values that are less sure are left out",
+    )
+    cache: str | None = Field(
+        default=None,
+        description="A folder of answers that several outputs share, relative to this file; what is there is not asked "
+        "again, but two runs at the same time may both pay for the same question",
+    )
+    cache_size: str | int | None = Field(
+        default=None,
+        description="The most that the cache keeps: 2 GB; the least recently used go first",
+    )
+    cache_age: str | None = Field(
+        default=None, description="How old answers of the cache may be: 90 days"
+    )
+    profile: Literal["cheap", "balanced", "careful"] | None = Field(
+        default=None,
+        description="Defaults of all stages. cheap: flex prices, minimal thinking, up to 100 short documents (files too) in a request, asked again once; balanced: "
+        "as without one; careful: everything is asked twice, evidence is required, and what still fails goes to the stronger model",
     )
     allow_tools_on_untrusted: StrictBool | None = Field(
         default=None,
@@ -339,9 +374,11 @@ class StageTable(ModelSettings):
     """One question to every document."""
 
     name: str = Field(pattern=_A_STAGE, description="Its folder in the output")
-    task: Literal["extract"] = "extract"
-    schema_: str = Field(
-        alias="schema", description="JSON Schema file, module:Model, shipped name, or fields"
+    task: Task = Field(default="extract", description="What is asked for")
+    schema_: str | None = Field(
+        default=None,
+        alias="schema",
+        description="JSON Schema file, module:Model, shipped name, or fields; of extract and generate",
     )
     model: str | None = Field(
         default=None, description="In place of the run's model; or the name of a [models] table"
@@ -370,6 +407,53 @@ class StageTable(ModelSettings):
     send: Send = Field(
         default="auto",
         description="How pages of PDFs go to a service: auto is, page by page, the cheapest form that keeps the content",
+    )
+    labels: dict[str, str] | list[str] = Field(
+        default={}, description="classify, tag, split: names, and what each of them means"
+    )
+    fields: list[str] = Field(
+        default=[],
+        description="translate: fields of earlier stages (invoice.lines.description) in place of the document",
+    )
+    to: str | None = Field(default=None, description="translate: the language, as in BCP 47: en")
+    source_language: str | None = Field(
+        default=None, description="translate: the language of the text; found out if missing"
+    )
+    keep: list[Keep] = Field(
+        default=[], description="translate: what must come over unchanged; checked after the call"
+    )
+    glossary: dict[str, str] | str = Field(
+        default={},
+        description="translate: terms, and how each of them is translated; or a CSV file of two columns, or a TOML file, that has them",
+    )
+    function: str | None = Field(
+        default=None, description="python: module:function from this file's folder"
+    )
+    version: str | None = Field(
+        default=None,
+        description="python: a new one runs the function again; the function's source if missing",
+    )
+    when: str | dict[str, Any] | None = Field(
+        default=None,
+        description='Which documents go through: { kind = "invoice" }, or a rule over earlier stages ("invoice.total > 1000")',
+    )
+    inputs: list[str] = Field(
+        default=["document"],
+        description="What is shown: document, and earlier stages or fields of them",
+    )
+    for_each: str | None = Field(
+        default=None,
+        description="Asked for each item of an earlier array (invoice.lines); document: once for the whole input again",
+    )
+    context: list[str] = Field(
+        default=[],
+        description="Files that every document of the stage is read beside, relative to this file: a code book",
+    )
+    pack: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="How many short documents share a request at most. Missing: as many rows or items as fit, files alone; 1: none",
     )
 
 
