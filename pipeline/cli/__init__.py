@@ -33,6 +33,10 @@ COMMANDS = {
     "schema": ("pipeline.cli.schema", "Show what is sent of a schema."),
     "config": ("pipeline.cli.config", "Show every setting and where it came from."),
     "models": ("pipeline.cli.models", "List the models that are known, with limits and prices."),
+    "cache": (
+        "pipeline.cli.cache",
+        "Say where stored answers lie and how many; take old ones away.",
+    ),
     "doctor": ("pipeline.cli.doctor", "Check the installation, keys and folders."),
 }
 EPILOG = "Each option is also read from FIELDSIFT_<OPTION>, for example FIELDSIFT_MODEL. Keys come from the environment or .env, never from an option."

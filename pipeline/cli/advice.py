@@ -46,6 +46,7 @@ def what_next(facts: Facts) -> str:
 
 def _about_the_lines(facts: Facts) -> str:
     from pipeline.runner import RETRIES
+    from pipeline.runner.steps import NAMELESS
 
     wrong = [status for status in RETRIES if facts.counts.get(status)]
     if not wrong:
@@ -55,6 +56,8 @@ def _about_the_lines(facts: Facts) -> str:
     if install:
         return f"{'; '.join(install)}; then the same command with --retry unreadable"
     look = f"look into {facts.output}/results.jsonl"
-    # What can't be read stays so, and the local engine says the same again.
-    redo = [each for each in wrong if each != "unreadable" and facts.engine != "local"]
+    # What can't be read or told from others stays so, and the local engine says the same again.
+    nameless = sum(n for status, why, n in facts.reasons if status == "failed" and why in NAMELESS)
+    stays = {"unreadable", *(["failed"] if nameless == facts.counts.get("failed") else [])}
+    redo = [each for each in wrong if each not in stays and facts.engine != "local"]
     return f"{look}, then the same command with --retry {','.join(redo)}" if redo else look

@@ -18,13 +18,16 @@ def command() -> None:
 def show(ctx: click.Context, /, **options: object) -> int:
     """Print every setting with its origin; `run` and `extract` take the same options. Keys are never shown."""
     from pipeline.config import cache_folder
+    from pipeline.graph import drawn
     from pipeline.writers import dump
 
     output = output_of(ctx)
-    names = ("schema", "model", "prompt", "budget")
+    names = ("schema", "model", "prompt", "budget", "cache")
     decided = planned(ctx, keyless=True, **{name: options[name] for name in names})
     rows = [(setting.name, setting.value, setting.origin) for setting in decided.settings]
-    rows.append(("cache", str(cache_folder()), "FIELDSIFT_CACHE_DIR or the user's cache"))
+    if len(decided.stages) > 1:
+        rows += [("graph", line, "the stages") for line in drawn(decided.stages)]
+    rows.append(("cache_folder", str(cache_folder()), "FIELDSIFT_CACHE_DIR or the user's cache"))
     if output.json:
         output.data(
             dump(

@@ -12,7 +12,7 @@ from pipeline.cli.output import Output
 if TYPE_CHECKING:
     from pipeline.api import Choice, Storage
     from pipeline.config import Plan
-    from pipeline.estimating import Estimate, Method
+    from pipeline.estimating import Caching, Estimate, Method
     from pipeline.runner import Options
 
 #: In words, whether the budget does.
@@ -101,10 +101,14 @@ def _facts(estimate: "Estimate", decided: "Plan", output: Output) -> None:
     )  # fmt: skip
     for each in estimate.code:
         output.facts("dry-run code", imported=each)
+    for each in estimate.graph:
+        output.facts("dry-run graph", stage=" ".join(each.split()))
     for name, rates in estimate.rates.items():
         output.facts("dry-run rates", model=name, **rates)
     for share in estimate.stages:
         output.facts("dry-run", **(share.to_json() | _costs(share)))
+    for context in estimate.context:
+        output.facts("dry-run context", **(context.to_json() | {"why": context.why or None}))
     for path, why in estimate.named:
         output.facts("dry-run unreadable", path=path, why=why)
     for note in estimate.notes:
@@ -154,10 +158,23 @@ def table(estimate: "Estimate") -> list[str]:
     return [
         f"{', '.join(estimate.inputs)}{to} · {_HOW[estimate.method]}",
         "",
+        *(f"  {line}" for line in estimate.graph),
+        *([""] if estimate.graph else []),
         *_aligned(rows),
         "",
         *(f"  {line}" for line in _below(estimate)),
     ]
+
+
+def _of_context(of: "Caching") -> str:
+    """What becomes of a stage's context, with the sum that decides it."""
+    told = f"stage {of.stage}: context of about {of.tokens:,} tokens goes with each of {of.requests:,} requests"
+    if of.break_even is None:
+        return f"{told}: {of.why}"
+    parts = f"{money(of.making_usd)} to make, {money(of.keeping_usd)} to keep, {money(of.reading_usd)} to read"
+    sums = f"{money(of.with_usd)} USD in an explicit cache ({parts}), {money(of.without_usd)} USD without"
+    what = "it is made" if of.explicit else "none is made"
+    return f"{told}: {sums}; one pays from {of.break_even:,} requests on: {what}"
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
@@ -178,6 +195,7 @@ def _below(estimate: "Estimate") -> Iterator[str]:
     yield from (f"{path}: {why}" for path, why in estimate.named)
     if estimate.unreadable > len(estimate.named):
         yield f"and {estimate.unreadable - len(estimate.named):,} more"
+    yield from map(_of_context, estimate.context)
     yield from _sampled(estimate)
     if estimate.budget_usd is not None:
         spent = f", {money(estimate.spent_usd)} spent before" if estimate.spent_usd else ""

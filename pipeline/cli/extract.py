@@ -39,7 +39,7 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
 
     output = output_of(ctx)
     keyless = options["offline"] or options["show_parts"] or options["curl"]
-    names = ("schema", "model", "prompt", "pages", "budget", "min_confidence")
+    names = ("schema", "model", "prompt", "pages", "budget", "min_confidence", "cache")
     decided = planned(
         ctx,
         keyless=keyless,
@@ -50,6 +50,7 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
     for note in decided.notes:
         output.say(note)
     given = [_source(name) for name in files]
+    _tell_rows(files, output)
     if options["show_parts"]:
         return asyncio.run(_show_parts(given, output))
     how = Options(
@@ -65,6 +66,15 @@ def command(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> in
     one = len(files) == 1 and len(decided.stages) == 1 and not output.json
     counts, tally = asyncio.run(_extract(decided, how, where, given, output, one=one))
     return exit_code(counts, tally)
+
+
+def _tell_rows(files: tuple[str, ...], output: Output) -> None:
+    """Say of tables and lists of JSON that they are one document each here."""
+    from pipeline.document import ROWS
+
+    for name in files:
+        if name.lower().endswith(ROWS):
+            output.say(f"{name} is read as one document; fieldsift run reads each row")
 
 
 async def _extract(
@@ -90,6 +100,8 @@ async def _extract(
                 output.data(dump(result.to_json()))
             elif result.status == "valid":
                 output.data(dump(result.data, indent=2))
+        if runner.commons and runner.commons.trouble:
+            output.warn(runner.commons.trouble)
         return runner.tally.statuses, runner.tally
 
 

@@ -6,30 +6,36 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli import EPILOG, common, output_of
+from pipeline.cli import EPILOG, common, option, output_of
 
 
 @click.command("init", epilog=EPILOG)
 @click.argument(
     "folder", default=".", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path)
 )
+@option(
+    "--recipe",
+    metavar="NAME",
+    is_flag=False,
+    flag_value="",
+    help="Make a job that ships with fieldsift in place of the demo; without a name, list them.",
+)
 @common
 @click.pass_context
-def command(ctx: click.Context, folder: Path) -> int:
-    """Make DIR with pipeline.toml, a schema and three sample documents; `fieldsift run` there works with and without a key."""
-    from pipeline.config.file import json_schema
+def command(ctx: click.Context, folder: Path, recipe: str | None) -> int:
+    """Make DIR with pipeline.toml, a schema and sample documents; `fieldsift run` there works at once.
+
+    The demo works with and without a key. A recipe is a job of its own (invoice, email_triage, test_cases ...)
+    with documents to try it on; it says where it needs a key.
+    """
+    from pipeline.config.recipes import folder_of, in_words, is_local, recipes
     from pipeline.errors import UsageError
-    from pipeline.schema import shipped
 
     output = output_of(ctx)
-    demo = shipped("demo")
-    wanted = {
-        path.relative_to(demo): path.read_bytes()
-        for path in sorted(demo.rglob("*"))
-        if path.is_file()
-    }
-    wanted[Path("schemas/invoice.json")] = (shipped("schemas") / "invoice.json").read_bytes()
-    wanted[Path("pipeline.schema.json")] = (json.dumps(json_schema(), indent=2) + "\n").encode()
+    if recipe == "":
+        output.data(json.dumps(recipes()) if output.json else in_words())
+        return 0
+    wanted = _demo() if recipe is None else folder_of(recipe)
     there = [str(folder / name) for name in wanted if (folder / name).exists()]
     if there:
         raise UsageError(
@@ -43,7 +49,26 @@ def command(ctx: click.Context, folder: Path) -> int:
         made = {"folder": str(folder), "files": [path.as_posix() for path in wanted]}
         output.data(json.dumps(made | {"next": f"{go}fieldsift run"}))
     output.say(f"made {len(wanted)} files in {folder}")
+    if recipe is not None and not is_local(recipe):
+        output.say(
+            "it needs a key, GEMINI_API_KEY for example: the engine that runs here does not do this job"
+        )
     output.say(f"next: {go}fieldsift run")
     if not shutil.which("fieldsift"):
         output.say("(the command fieldsift is not on your PATH: python -m pipeline does the same)")
     return 0
+
+
+def _demo() -> dict[Path, bytes]:
+    from pipeline.config.file import json_schema
+    from pipeline.schema import shipped
+
+    demo = shipped("demo")
+    files = {
+        path.relative_to(demo): path.read_bytes()
+        for path in sorted(demo.rglob("*"))
+        if path.is_file()
+    }
+    files[Path("schemas/invoice.json")] = (shipped("schemas") / "invoice.json").read_bytes()
+    files[Path("pipeline.schema.json")] = (json.dumps(json_schema(), indent=2) + "\n").encode()
+    return files

@@ -222,6 +222,8 @@ def _prices(price: "Price") -> Iterator[str]:
     yield from (_line((*row, ""), (*widths, 0)) for row in rows)
     if price.search is not None:
         yield f"  {price.search:f} USD for a thousand search queries, what is free not taken off"
+    if price.storage is not None:
+        yield f"  {price.storage:f} USD for a million tokens in an explicit cache for an hour"
     if price.source:
         yield f"  {f'as of {price.checked}: ' if price.checked else ''}{price.source}"
 

@@ -101,11 +101,11 @@ class Watch:
             found=tally.found,
             listed=tally.listed,
             statuses=dict(tally.statuses),
-            tokens=asker.tokens,
-            paid=asker.paid,
+            tokens=asker.bought.tokens,
+            paid=asker.bought.paid,
             cost=None
-            if asker.paid is None or self._earlier is None
-            else self._earlier + asker.paid,
+            if asker.bought.paid is None or self._earlier is None
+            else self._earlier + asker.bought.paid,
             budget=self._runner.plan.budget,
             rate=rate,
             left=left,

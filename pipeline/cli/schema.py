@@ -53,20 +53,24 @@ def command() -> None:
 def show(ctx: click.Context, /, schema: str | None, model: str | None, **options: Any) -> int:
     """Print the schema as it is sent, or the instructions. SCHEMA is as for `run -s`; else the pipeline file's stages."""
     from pipeline.schema.dialects import compile as compile_schema
+    from pipeline.windows import schema_asked
 
     output = output_of(ctx)
     decided = planned(ctx, schema=schema, model=model, keyless=True)
     for stage in decided.stages:
         if len(decided.stages) > 1:
             output.say(f"stage {stage.name}:")
+        if stage.task == "python":
+            output.data("nothing is sent: a Python function answers")
+            continue
         if options["words"]:
-            output.data(f"{stage.system}\n\n{stage.prompt}")
+            output.data(f"{stage.system}\n\n{stage.instructions}")
             continue
         dialect = options["dialect"] or _dialect_of(stage, decided) or "gemini"
         body = (
             dict(stage.schema.body)
             if dialect == "json-schema"
-            else compile_schema(stage.schema, dialect, options["level"])
+            else compile_schema(schema_asked(stage), dialect, options["level"])
         )
         output.data(json.dumps(body, indent=2, ensure_ascii=False))
     return 0
@@ -144,14 +148,17 @@ def sample(ctx: click.Context, schema: str | None, number: int, seed: int) -> in
     SCHEMA is as for `run -s`; else the pipeline file's stages. Exit 1 where none can be made that our
     own validation passes; an invalid one is never printed.
     """
+    from pipeline.config.recipes import stage_file
     from pipeline.schema import Schema
     from pipeline.writers import dump
 
     output = output_of(ctx)
     asked = (
         [(schema, Schema.of(schema))]
-        if schema
-        else [(stage.name, stage.schema) for stage in planned(ctx, keyless=True).stages]
+        if schema and stage_file(schema) is None
+        else [
+            (stage.name, stage.schema) for stage in planned(ctx, schema=schema, keyless=True).stages
+        ]
     )
     for name, each in asked:
         if len(asked) > 1:
@@ -189,4 +196,4 @@ def _valid_sample(schema: "Schema", seeds: range) -> tuple[Any, str]:
 def _dialect_of(stage: "Stage", decided: "Plan") -> "Dialect | None":
     """What the service of a stage's model is sent; None where nothing is sent."""
     wires: dict[str, Dialect] = {"gemini": "gemini", "openai": "openai"}
-    return wires.get(decided.endpoints[stage.model or ""].service.wire)
+    return wires.get(decided.endpoints[stage.model].service.wire) if stage.model else None

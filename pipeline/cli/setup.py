@@ -25,7 +25,7 @@ FREE_TIER = (
     "without billing a key is of the free tier: a few requests a minute, and what is sent may be used for "
     "training; with billing it may not"
 )
-SCHEMA_HELP = "JSON Schema file, module:Model, a shipped name (invoice, receipt, contract), or fields: 'vendor, total float'."
+SCHEMA_HELP = "JSON Schema file, module:Model, a recipe (invoice, nda, test_cases ...; `init --recipe` lists them), or fields: 'vendor, total float'."
 
 
 def asking(function: F) -> F:
@@ -67,6 +67,13 @@ def asking(function: F) -> F:
             help="Print each request as a cURL command, the key as a shell variable; send nothing.",
         ),
         option("--offline", is_flag=True, help="Send nothing; answer from what is stored."),
+        option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False),
+            help="Answers that several outputs share: what is there is not asked again; two runs at the same time may both "
+            "pay for the same question.",
+        ),
         option("--no-store", is_flag=True, help="Keep answers in memory only."),
         option(
             "--prompt", metavar="TEXT", help="What is asked, in place of the stage's own words."

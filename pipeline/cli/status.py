@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import groupby
 from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 
 from pipeline.cli import EPILOG, common, option, output_of
 from pipeline.cli.summary import money as dollars
+from pipeline.cli.summary import of_stages
 
 if TYPE_CHECKING:
     from pipeline.ledger.view import Books, Pages, View
@@ -60,7 +62,7 @@ def default_output(ctx: click.Context) -> Path:
 def gathered(folder: Path, state: Path) -> dict[str, Any]:
     """run.json, with what the ledger says now in place of what was true when the run began or ended.
 
-    Beside the keys of run.json: `reasons`, `pages`, `tokens`, `last_run` (`running`, `finished` or
+    Beside the keys of run.json: `counts_by_stage`, `reasons`, `pages`, `tokens`, `last_run` (`running`, `finished` or
     `interrupted`), `holder` (of a running one), `gone` (number and first names of documents that are no
     longer there), `damaged` (a sentence, or null), `next`.
 
@@ -77,7 +79,7 @@ def gathered(folder: Path, state: Path) -> dict[str, Any]:
     looked: View | None = None
     pages: Pages | None = None
     tokens: dict[str, int] = {}
-    gone: list[str] = []
+    gone: tuple[int, list[str]] = (0, [])
     try:
         damaged = missing(state)
         if damaged is None and (state / "ledger.sqlite").exists():
@@ -91,6 +93,7 @@ def gathered(folder: Path, state: Path) -> dict[str, Any]:
     ended = "finished" if told["finished"] else "interrupted"
     told |= {
         "counts": dict(known.counts),
+        "counts_by_stage": known.stages,
         "reasons": [
             {"status": status, "reason": reason, "documents": number}
             for status, reason, number in known.reasons
@@ -100,7 +103,7 @@ def gathered(folder: Path, state: Path) -> dict[str, Any]:
         "money": _money(told["money"], looked.books) if looked else told["money"],
         "last_run": "running" if holder else ended,
         "holder": holder,
-        "gone": {"documents": len(gone), "first": gone[:_NAMES]},
+        "gone": {"documents": gone[0], "first": gone[1]},
         "damaged": damaged,
     }
     return told | {"next": _next(folder, told, known)}
@@ -118,8 +121,9 @@ def _holder(lock_folder: Path) -> str | None:
     return (told or "another process") if is_held(lock_folder / "lock", told) else None
 
 
-def _gone(told: Mapping[str, Any], state: Path) -> list[str]:
-    """The documents of lines whose file is not where it was, if the input folders are."""
+def _gone(told: Mapping[str, Any], state: Path) -> tuple[int, list[str]]:
+    """How many documents of lines have their file no more where it was, if the input folders are; and the first names."""
+    from pipeline.document import rows_file
     from pipeline.ledger.view import sources_of
     from pipeline.sources import real_name
 
@@ -127,12 +131,19 @@ def _gone(told: Mapping[str, Any], state: Path) -> list[str]:
     here = Path(told["working_folder"])
     folders = [path for path in inputs if path.is_dir()]
     roots = [here, *(folders if len(inputs) == 1 else [path.parent for path in folders])]
-    found = list(sources_of(state))
-    gone = [each for each in found if not any(lexists(r / real_name(each)) for r in roots)]
-    named = {here / real_name(each) for each in gone}
-    away = (path for path in inputs if not path.exists() and path not in named)
     # A folder that is away, a disk that is not mounted: nothing is known of what was in it.
-    return [] if any(not glob.has_magic(str(path)) for path in away) else gone
+    away = {path for path in inputs if not path.exists() and not glob.has_magic(str(path))}
+    number, first = 0, []
+    for file, documents in groupby(sources_of(state), lambda name: rows_file(name) or name):
+        real = real_name(file)
+        if any(lexists(root / real) for root in roots):
+            continue
+        away.discard(here / real)
+        for each in documents:
+            number += 1
+            if number <= _NAMES:
+                first.append(each)
+    return (0, []) if away else (number, first)
 
 
 def _of_pages(pages: "Pages") -> dict[str, int]:
@@ -199,6 +210,7 @@ def lines_of(folder: Path, told: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{folder}: {sum(counts.values()):,} results of {', '.join(told['inputs'])}",
         f"  {found or 'nothing yet'}",
+        *([f"  {of_stages(told['counts_by_stage'])}"] if len(told["counts_by_stage"]) > 1 else []),
         *(
             f"  {each['documents']:,} × {each['status']}: {each['reason']}"
             for each in told["reasons"]

@@ -40,7 +40,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A run that is over, with what was seen of it; `waited` are the seconds of pauses by endpoint."""
+    """A run that is over, with what was seen of it.
+
+    `waited` are the seconds of pauses by endpoint, `stages` the lines by status of each, `paid` its own dollars
+    (None: a price is unknown) with those for explicit caches (`caches`).
+    """
 
     run: "Run"
     runner: "Runner"
@@ -48,6 +52,9 @@ class Ending:
     seconds: float
     state: Path
     waited: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    paid: Decimal | None = Decimal(0)
+    caches: Decimal = Decimal(0)
 
     @property
     def next(self) -> str:
@@ -77,11 +84,18 @@ class Ending:
         return {name: seconds for name, seconds in self.waited.items() if seconds >= MUCH}
 
 
-def earlier(ledger: "Ledger") -> Decimal | None:
-    """The dollars that are booked or reserved for an output already; None where a price is unknown."""
+def booked(ledger: "Ledger", since: int = 0) -> Decimal | None:
+    """The dollars that are booked or reserved, by runs from `since` on; None where a price is unknown."""
     from pipeline.limits import dollars
 
-    return None if ledger.calls()[1] else Decimal(dollars(ledger.spent()))
+    return None if ledger.calls(since)[1] else Decimal(dollars(ledger.spent(since)))
+
+
+def for_caches(ledger: "Ledger", since: int) -> Decimal:
+    """Those of them that explicit caches took."""
+    from pipeline.limits import dollars
+
+    return Decimal(dollars(ledger.spent(since, "cache *")))
 
 
 def as_json(ending: Ending) -> dict[str, object]:
@@ -90,6 +104,7 @@ def as_json(ending: Ending) -> dict[str, object]:
     return {
         "output": str(run.output),
         "counts": dict(run.counts),
+        "stages": ending.stages,
         "this_run": tally.statuses,
         "fallbacks": tally.fallbacks,
         "documents": tally.sources,
@@ -99,11 +114,14 @@ def as_json(ending: Ending) -> dict[str, object]:
         "gone": tally.gone,
         "pruned": tally.pruned,
         "unfinished": tally.unfinished,
-        "tokens": asker.tokens,
-        "sent": asker.sent,
+        "tokens": asker.bought.tokens,
+        "sent": asker.bought.sent,
+        "requests": asker.bought.requests,
         "stored": asker.stored,
+        "shared": ending.runner.commons.found if ending.runner.commons else 0,
         "retries": ending.runner.retries,
-        "paid_usd": None if asker.paid is None else float(asker.paid),
+        "paid_usd": None if ending.paid is None else float(ending.paid),
+        "caches_usd": float(ending.caches),
         "cost_usd": None if run.cost_usd is None else float(run.cost_usd),
         "engine": run.engine,
         "seconds": round(ending.seconds, 1),
@@ -119,6 +137,8 @@ def tell(ending: Ending, output: Output) -> None:
     tally = ending.runner.tally
     if tally.stopped:
         output.warn(f"stopped: {tally.stopped}")
+    if (commons := ending.runner.commons) and commons.trouble:
+        output.warn(commons.trouble)
     if tally.fault_log:
         output.warn(f"a fault of fieldsift itself; what happened is in {tally.fault_log}")
     if not output.terminal:
@@ -136,6 +156,8 @@ def money(amount: Decimal | None) -> str:
 def _for_a_log(ending: Ending, output: Output) -> None:
     run, seen = ending.run, ending.seen
     tally, asker = ending.runner.tally, ending.runner.asker
+    for stage, counts in ending.stages.items() if len(ending.stages) > 1 else ():
+        output.facts("run stage", stage=stage, **counts)
     if seen.evidence:
         output.facts("run values", **dict(seen.evidence.most_common()))
     for (where, told), number in seen.findings.most_common(5):
@@ -144,6 +166,8 @@ def _for_a_log(ending: Ending, output: Output) -> None:
         output.facts("run fallback", engine=engine, count=number)
     for endpoint, seconds in ending.pauses.items():
         output.facts("run waited", endpoint=endpoint, seconds=round(seconds))
+    for sentence in _gone(tally.gone, tally.pruned):
+        output.facts("run gone", told=sentence)
     output.facts("run next", command=ending.next)
     output.facts(
         "run end",
@@ -152,15 +176,17 @@ def _for_a_log(ending: Ending, output: Output) -> None:
         pages=tally.pages_found,
         pages_read=tally.pages_read,
         unchanged=run.unchanged,
-        sent=asker.sent,
+        sent=asker.bought.sent,
+        requests=asker.bought.requests,
         stored=asker.stored,
         retries=ending.runner.retries or None,
-        tokens=asker.tokens,
+        tokens=asker.bought.tokens,
         superseded=tally.superseded or None,
         unfinished=tally.unfinished or None,
         gone=tally.gone or None,
         pruned=tally.pruned or None,
-        paid_usd=money(asker.paid),
+        paid_usd=money(ending.paid),
+        caches_usd=money(ending.caches) if ending.caches else None,
         cost_usd=money(run.cost_usd),
         seconds=f"{ending.seconds:.1f}",
         exit=run.exit_code,
@@ -173,6 +199,8 @@ def _for_a_person(ending: Ending) -> list[str]:
     counts = "  ".join(f"{status} {number}" for status, number in run.counts.items()) or "nothing"
     read = f"{tally.sources} documents, {tally.pages_found} pages, {run.unchanged} unchanged"
     lines = ["", f"  {counts}   ({read}, {ending.seconds:.1f} s)"]
+    if len(ending.stages) > 1:
+        lines.append(f"  {of_stages(ending.stages)}")
     if tally.pages_unread:
         lines.append(f"  {tally.pages_unread} pages were not read: their Results say why")
     lines += _values(ending.seen.evidence)
@@ -182,7 +210,7 @@ def _for_a_person(ending: Ending) -> list[str]:
         lines.append(
             f"  {tally.superseded} results of other stages, of an earlier run, were superseded"
         )
-    lines += _gone(tally.gone, tally.pruned)
+    lines += [f"  {sentence}" for sentence in _gone(tally.gone, tally.pruned)]
     lines += [
         f"  {n} × {where}: {told}" for (where, told), n in ending.seen.findings.most_common(5)
     ]
@@ -194,12 +222,21 @@ def _for_a_person(ending: Ending) -> list[str]:
     return [*lines, f"  next: {ending.next}", f"  engine: {run.engine}"]
 
 
+def of_stages(stages: Mapping[str, Mapping[str, int]]) -> str:
+    """What each stage came to, in words: `kind 7 valid; invoice 4 valid, 3 skipped`."""
+    told = (
+        (stage, ", ".join(f"{number:,} {status}" for status, number in counts.items()))
+        for stage, counts in stages.items()
+    )
+    return "; ".join(f"{stage} {counts}" for stage, counts in told)
+
+
 def _gone(gone: int | None, pruned: int) -> list[str]:
     if pruned:
-        return [f"  the results of {pruned} documents that are no longer in the input were removed"]
+        return [f"the results of {pruned} documents that are no longer in the input were removed"]
     if gone:
         return [
-            f"  results of {gone} documents that are no longer in the input are counted too; --prune removes them"
+            f"{gone} documents with results are no longer in the input, and counted too: --prune removes them"
         ]
     return []
 
@@ -219,8 +256,13 @@ def _bought(ending: Ending) -> list[str]:
     lines = [
         f"  waited {clock(seconds)} in all for {name}" for name, seconds in ending.pauses.items()
     ]
-    if asker.sent or asker.stored:
-        bought = f"{asker.sent} answers bought ({asker.tokens:,} tokens, {money(asker.paid)} USD)"
+    if asker.bought.sent or asker.stored:
+        sent = asker.bought.requests
+        with_ = f"with {sent} request{'s' if sent != 1 else ''} "
+        told = with_ if sent != asker.bought.sent else ""
+        caches = f", {money(ending.caches)} of it for explicit caches" if ending.caches else ""
+        paid = f"{asker.bought.tokens:,} tokens, {money(ending.paid)} USD{caches}"
+        bought = f"{asker.bought.sent} answers bought {told}({paid})"
         again = f", {ending.runner.retries} retries" if ending.runner.retries else ""
         whole = f"{money(ending.run.cost_usd)} USD so far"
         lines.append(f"  {bought}, {asker.stored} stored ones used{again}; {whole}")

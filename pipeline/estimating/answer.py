@@ -8,13 +8,14 @@ and how much it thinks, can't be measured so.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pipeline.document import Document
-from pipeline.prompts import THOUGHTS
+from pipeline.prompts import THOUGHTS, length
 from pipeline.prompts.printed import printed
 from pipeline.schema import Node
+from pipeline.stages import Stage, Task
 from pipeline.values.tokens import text_tokens
 
 #: Tokens of a value with its quotes, by type and by format; a digit is a token of its own.
@@ -34,9 +35,21 @@ _LINES: Final = 40
 #: Thinking that is expected, as a share of what is kept free for it: nobody documents how much is usual.
 _THOUGHT: Final = 8
 
+#: What an answer usually takes of the most that `length.py` expects of it, for tasks that don't read fields: two or three of ten
+#: labels, a part of three pages, half of what may be written. Judgements: nothing of it was measured.
+_USUAL: Final[Mapping[Task, float]] = {"classify": 1.0, "tag": 0.3, "split": 0.3, "generate": 0.5}
+
 _DATE: Final = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{2,4}")
 _DECIMALS: Final = re.compile(r"\d\D\d")
 _NUMBER: Final = re.compile(r"[-+(]?[$€£¥₹]?\d+(?:[.,'’\u00a0\u202f]\d+)*[€%)-]?")
+
+
+def expected_tokens(stage: Stage, document: Document) -> int:
+    """About how many tokens the answer of a stage has, without thinking."""
+    if stage.task in _USUAL:
+        most = length.answer_tokens(stage, document.pages)
+        return max(1, round(_USUAL[stage.task] * most))
+    return answer_tokens(stage.schema.tree, document)
 
 
 def answer_tokens(root: Node, document: Document) -> int:

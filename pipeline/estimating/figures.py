@@ -15,7 +15,8 @@ class Share:
 
     `requests` would be sent, for so many `documents`; `stored` ones are answered already and cost
     nothing. Pages are those of the documents that would be asked about, each once; tokens are of the requests
-    that would be sent; of `counted` of them the service itself said how many tokens they have. Costs are US dollars, exact; None is unknown.
+    that would be sent; of `counted` of them the service itself said how many tokens they have, and `packed` questions go along with
+    them in the same requests. Costs are US dollars, exact; None is unknown.
     """
 
     stage: str
@@ -30,11 +31,44 @@ class Share:
     low_usd: Decimal | None = Decimal(0)
     expected_usd: Decimal | None = Decimal(0)
     high_usd: Decimal | None = Decimal(0)
+    packed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `--json`."""
         told = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: _plain(value) for name, value in told.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """The context of one stage: about `tokens`, shared by so many `requests`.
+
+    `without_usd` is what it costs to send them with each request, the other three what it costs to make, to keep
+    and to read an explicit cache of them (None: a rate is unknown). From `break_even` requests on the cache is
+    cheaper (None: never, or there can be none: `why`); `explicit` says that the run makes one.
+    """
+
+    stage: str
+    model: str
+    tokens: int
+    requests: int
+    break_even: int | None
+    without_usd: Decimal | None
+    making_usd: Decimal | None
+    keeping_usd: Decimal | None
+    reading_usd: Decimal | None
+    explicit: bool
+    why: str = ""
+
+    @property
+    def with_usd(self) -> Decimal | None:
+        """What an explicit cache costs in all."""
+        return _sum((self.making_usd, self.keeping_usd, self.reading_usd))
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `--json`."""
+        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: _plain(value) for name, value in (told | {"with_usd": self.with_usd}).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +95,7 @@ class Estimate:
     ones can't be read or asked about (`named` holds the first few, each with why). `spent_usd` is what
     the output has cost before. `seconds` is the shortest time that the rates which are known allow.
     `sample_of` is there where the documents are a sample. `code` are the user's modules and functions
-    that are imported, `notes` sentences on what the figures leave out.
+    that are imported, `notes` sentences on what the figures leave out; `context` tells what becomes of stages' context files.
     """
 
     stages: tuple[Share, ...]
@@ -79,7 +113,10 @@ class Estimate:
     rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sample_of: Scaled | None = None
     code: tuple[str, ...] = ()
+    graph: tuple[str, ...] = ()
+    bounded: bool = True
     notes: tuple[str, ...] = ()
+    context: tuple[Caching, ...] = ()
 
     @property
     def low_usd(self) -> Decimal | None:
@@ -93,7 +130,10 @@ class Estimate:
 
     @property
     def high_usd(self) -> Decimal | None:
-        """What the run reserves in all, tries that fail apart: a budget of this and `spent_usd` suffices."""
+        """What the run reserves in all, tries that fail apart: a budget of this and `spent_usd` suffices.
+
+        Where it is not `bounded`, arrays with more items than are counted reserve more.
+        """
         return _sum(share.high_usd for share in self.stages)
 
     @property
@@ -104,7 +144,7 @@ class Estimate:
         left = self.budget_usd - self.spent_usd
         if self.high_usd is None or self.expected_usd is None:
             return "unknown"
-        if self.high_usd <= left:
+        if self.high_usd <= left and self.bounded:
             return "yes"
         return "expected" if self.expected_usd <= left else "no"
 
@@ -113,8 +153,9 @@ class Estimate:
         told: dict[str, Any] = {
             name: _plain(getattr(self, name))
             for name in self.__dataclass_fields__
-            if name not in {"stages", "named", "sample_of"}
+            if name not in {"stages", "named", "sample_of", "context"}
         }
+        told["context"] = [each.to_json() for each in self.context]
         told["stages"] = [share.to_json() for share in self.stages]
         told["named"] = [{"path": path, "why": why} for path, why in self.named]
         scaled = self.sample_of

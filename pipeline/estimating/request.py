@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.document import Document, Part
-from pipeline.estimating.answer import answer_tokens, thought_tokens
+from pipeline.estimating.answer import expected_tokens, thought_tokens
 from pipeline.providers import Endpoint, Request, Usage
 from pipeline.stages import Stage
 from pipeline.values.tokens import text_tokens
@@ -43,7 +43,9 @@ def likely(
     pictures = _seen(request, endpoint)
     read = min(shared + own + sum(pictures) + high.audio, high.input)
     fewest = min(shared + own + sum(min(each, _LEAST_SEEN) for each in pictures), read)
-    answer = answer_tokens(stage.schema.tree, document)
+    # A translation is about as long as what it is made of.
+    is_translation = stage.task == "translate"
+    answer = own + sum(pictures) if is_translation else expected_tokens(stage, document)
     thought = thought_tokens(stage.thinking, endpoint.model)
     known = endpoint.known
     if known is not None and known.thinking == ():
@@ -78,7 +80,8 @@ def counted(given: Likely, tokens: int) -> Likely:
 def _told(request: Request) -> tuple[int, int]:
     """Tokens of text: those that all documents of a stage share, and those of this one."""
     texts = [part.text for part in request.content if part.kind == "text"]
-    common = max(1, request.shared)
+    # The stage's prompt stands behind its context.
+    common = 1 + sum(part.kind == "text" for part in request.content[: request.shared])
     asked: list[object] = [request.schema] if request.schema else []
     asked += [[f.name, f.description, f.parameters] for f in request.settings.functions]
     words = [

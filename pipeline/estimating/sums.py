@@ -23,6 +23,13 @@ class Cost:
             mine, more = getattr(self, name), getattr(other, name)
             setattr(self, name, None if mine is None or more is None else mine + more)
 
+    def of(self, share: float) -> "Cost":
+        """Those of a question that is expected for a share of the documents only: the high one is all of it."""
+        if share == 1:
+            return self
+        expected = None if self.expected is None else round(self.expected * share)
+        return Cost(0, expected, self.high)
+
 
 def cost_of(likely: Likely, gate: Gate, tier: str) -> Cost:
     """What a request costs, at the price that the gate books by; the high one is what it reserves."""
@@ -37,23 +44,35 @@ def cost_of(likely: Likely, gate: Gate, tier: str) -> Cost:
 
 @dataclass(slots=True)
 class Sum:
-    """What is known of one stage so far."""
+    """What is known of one stage so far; what is expected for a share of the documents counts with that share."""
 
-    documents: int = 0
-    requests: int = 0
+    documents: float = 0
+    requests: float = 0
     stored: int = 0
     pages: int = 0
-    input: int = 0
-    output: int = 0
+    input: float = 0
+    output: float = 0
     counted: int = 0
+    packed: int = 0
     cost: Cost = field(default_factory=Cost)
+
+    def take(self, found: Likely, cost: Cost, share: float = 1, *, is_packed: bool = False) -> None:
+        """A question more, and a request unless it is packed beside others; `cost` is what that share of it costs."""
+        self.requests += 0 if is_packed else share
+        self.packed += is_packed
+        self.input += found.expected.input * share
+        self.output += found.expected.output * share
+        self.cost.add(cost)
 
     def share(self, stage: str, model: str) -> Share:
         """The figures in dollars."""
         low, expected, high = map(_usd, (self.cost.low, self.cost.expected, self.cost.high))
+        documents, requests, read, said = map(
+            math.ceil, (self.documents, self.requests, self.input, self.output)
+        )
         return Share(
-            stage, model, self.documents, self.requests, self.stored, self.pages,
-            self.input, self.output, self.counted, low, expected, high,
+            stage, model, documents, requests, self.stored, self.pages,
+            read, said, self.counted, low, expected, high, self.packed,
         )  # fmt: skip
 
 

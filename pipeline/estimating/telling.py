@@ -71,8 +71,9 @@ def _code(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         if NAMED.fullmatch(stage.schema.source):
             yield stage.schema.source
-        for function in stage.functions.values():
-            yield _name(function)
+        for function in (*stage.functions.values(), stage.function):
+            if function is not None:
+                yield _name(function)
 
 
 def _again(stage: Stage) -> str:
@@ -100,6 +101,31 @@ def notes_on(
     return tuple(_notes(plan, shares, options, uncounted))
 
 
+def _each(plan: Plan, shares: Sequence[Share]) -> Iterator[tuple[Stage, Share]]:
+    """Each stage that has figures, with them; a function has none."""
+    return zip((stage for stage in plan.stages if stage.task != "python"), shares, strict=True)
+
+
+def _on_packs(share: Share) -> Iterator[str]:
+    if share.packed:
+        yield (
+            f"stage {share.stage}: {share.packed:,} short documents share the requests of others, and the high figure "
+            f"is that of requests which are full: fewer documents at a time (-j), or answers that leave some out, make "
+            f"more of them, and a document that goes by itself reserves more"
+        )
+
+
+def _on_repairs(plan: Plan, shares: Sequence[Share]) -> Iterator[str]:
+    """What each stage may be asked beyond its first questions; stages of which the same is said are told at once."""
+    names: dict[str, list[str]] = {}
+    for stage, share in _each(plan, shares):
+        if share.requests and (again := _again(stage)):
+            names.setdefault(again, []).append(stage.name)
+    for again, those in names.items():
+        whose = f"stage{'s' * (len(those) > 1)} {', '.join(those)}"
+        yield f"{whose}: {again} is not in these figures; a budget holds for it too"
+
+
 def _notes(
     plan: Plan, shares: Sequence[Share], options: Options, uncounted: Mapping[str, str]
 ) -> Iterator[str]:
@@ -112,13 +138,13 @@ def _notes(
         )
     for name, why in uncounted.items():
         yield f"{name} did not count tokens, they are estimated: {why}"
-    for stage, share in zip(plan.stages, shares, strict=True):
+    yield from _on_repairs(plan, shares)
+    for stage, share in _each(plan, shares):
+        yield from _on_packs(share)
         if share.requests and stage.functions:
             yield f"stage {stage.name}: rounds of function calls beyond the first are not in these figures"
         if share.requests and share.expected_usd is not None and stage.tools:
             yield f"stage {stage.name}: what tools of the service read is in the high figure alone"
-        if share.requests and (again := _again(stage)):
-            yield f"stage {stage.name}: {again} is not in these figures; a budget holds for it too"
         if stage.fallback:
             yield f"stage {stage.name}: where {stage.model} is down, {', '.join(stage.fallback)} answers at its own price"
         if share.requests and share.high_usd is None:

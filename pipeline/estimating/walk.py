@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from pipeline.asking import Question, Ways, request
+from pipeline import deriving
+from pipeline.asking import Asker, Question, Ways, request
 from pipeline.config import Plan
 from pipeline.document import Document, Window
 from pipeline.errors import (
@@ -20,18 +22,28 @@ from pipeline.errors import (
     Unreachable,
     UsageError,
 )
+from pipeline.estimating.caching import Shared as SharedParts
+from pipeline.estimating.caching import decided
+from pipeline.estimating.chances import MOST_ITEMS, Fan, StandIns, fan, told
 from pipeline.estimating.figures import Estimate, Method
+from pipeline.estimating.following import Following, Found, Maybe, depth
+from pipeline.estimating.packs import Packs
 from pipeline.estimating.request import Likely, counted, likely
 from pipeline.estimating.sums import Cost, Spread, Sum, cost_of, scaled
 from pipeline.estimating.telling import code_of, notes_on, rates_of, shortest
 from pipeline.eyes import Eyes, Seen, needs_ocr
-from pipeline.ledger import Recording, Shelf
+from pipeline.graph import drawn, reads
+from pipeline.ledger import Commons, Recording, Replies, Shared, Shelf
 from pipeline.ledger.glance import Glance
 from pipeline.limits import Gate, dollars
 from pipeline.providers import Request
 from pipeline.providers.bounds import refuse_too_large
 from pipeline.runner import PREFLIGHT, Options, Runner
+from pipeline.runner.branches import Branch, Settled, root
+from pipeline.runner.steps import loaded
+from pipeline.runner.walk import through
 from pipeline.sources import Source
+from pipeline.stages import Stage
 from pipeline.windows import seen_in
 
 #: How many inputs that can't be asked about are named.
@@ -81,11 +93,18 @@ class Estimator:
         self._ways = Ways(runner.asker, shelf)
         self._sums = {stage.name: Sum() for stage in self.plan.stages}
         self._cost, self._spread = Cost(), Spread()
+        self._packs = Packs()
         self._unchanged = self._unreadable = 0
         self._named: list[tuple[str, str]] = []
         self._seen: set[int] = set()
         self._uncounted: dict[str, str] = {}
         self._has_counted = False
+        offline = Asker(runner.replies, offline=True)
+        self._stored_ways = Ways(offline, shelf)
+        self._stand_ins = StandIns(self.plan.stages)
+        self._longest: dict[str, int] = {}
+        self._open: dict[str, Fan] = {}
+        self._shared: dict[str, SharedParts] = {}
 
     async def estimate(
         self,
@@ -136,11 +155,9 @@ class Estimator:
             self._unchanged += 1
             return cost
         try:
-            content = await asyncio.to_thread(source.read)
-            document = await self.runner.loaders.load(source.path, content)
+            document, content = await loaded(source, self.runner.loaders)
             looking = _Looking(self.runner.eyes, document, content)
-            for stage in self.plan.stages:
-                cost.add(await self._stage(await self.runner.questions(stage, document, looking)))
+            await self._through(source, root(document, looking), cost)
         except LoadError as error:
             if early and error.reason == "needs_ocr" and not self.runner.options.skip_unreadable:
                 raise needs_ocr(source.path) from error
@@ -152,24 +169,36 @@ class Estimator:
         if len(self._named) < _NAMED:
             self._named.append((path, f"{error.reason}: {error}"))
 
-    async def _stage(self, windows: Sequence[Question]) -> Cost:
-        """What a stage would cost for a document, whose windows are asked about one by one."""
-        cost, failed, pages = Cost(), None, set[int]()
+    async def _through(self, source: Source, root: Branch, cost: Cost) -> None:
+        """A document through the stages: what is stored is followed, what would be asked is added to the cost."""
+
+        async def price(windows: Sequence[Question]) -> Found:
+            return await self._stage(windows, cost)
+
+        following = Following(self.runner.answering, self._stored_ways, price)
+        await through(source, following, root)
+        for maybe in following.open:
+            cost.add(await self._maybe(following, maybe, root.document))
+
+    async def _stage(self, windows: Sequence[Question], cost: Cost) -> Found:
+        """What a stage would cost for a document is added, whose windows are asked about one by one."""
+        failed, pages, total = None, set[int](), self._sums[windows[0].stage.name]
+        found: Found = "stored"
         for asked in windows:
             try:
-                cost.add(await self._asked(asked, pages))
+                if (more := await self._asked(asked, pages)) is not None:
+                    cost.add(more)
+                    found = "open"
             except ReplyError as error:
                 failed = failed or error
+        total.pages += len(pages)
+        total.documents += not failed
         if failed:
             self._leave_out(windows[0].document.path, failed)
-        if windows:
-            total = self._sums[windows[0].stage.name]
-            total.pages += len(pages)
-            total.documents += not failed
-        return cost
+        return "refused" if failed else found
 
-    async def _asked(self, asked: Question, pages: set[int]) -> Cost:
-        """What one window would cost; its pages are added where it would be asked about.
+    async def _asked(self, asked: Question, pages: set[int]) -> Cost | None:
+        """What one window would cost, None where it is answered; its pages are added where it would be asked about.
 
         Raises:
             ReplyError: the service does not take it.
@@ -181,27 +210,97 @@ class Estimator:
             _refuse_wordless(asked, self.runner.eyes)
             pages.update(asked.ask.window.pages)
             return Cost()
-        one = await request(asked, gate)
-        refuse_too_large(one, 0, gate.endpoint.service)
-        if self._is_known(one, asked.ask.take) or await self._ways.is_answered(asked, one):
+        known = await self._likely(asked)
+        if known is None:
             total.stored += 1
-            return Cost()
-        high = gate.provider.ceiling(one)
-        own = seen_in(Window(asked.ask.window.pages), asked.document)
-        found = await asyncio.to_thread(likely, stage, own, one, gate.endpoint, high)
-        found = await self._counted(found, one, gate, total)
-        cost = cost_of(found, gate, stage.service_tier or "")
-        total.requests += 1
+            return None
+        found, is_packed = known
         pages.update(asked.ask.window.pages)
-        total.input += found.expected.input
-        total.output += found.expected.output
-        total.cost.add(cost)
+        cost = cost_of(found, gate, stage.service_tier or "")
+        total.take(found, cost, is_packed=is_packed)
         return cost
 
+    async def _likely(
+        self, asked: Question, *, made_up: bool = False
+    ) -> tuple[Likely, bool] | None:
+        """What one window would take, and whether it goes beside others in their request; None where it is answered.
+
+        What is asked about something `made_up` is like no other question, however equal they look.
+
+        Raises:
+            ReplyError: the service does not take it.
+
+        """
+        gate, stage = asked.gates[0], asked.stage
+        one = await request(asked, gate)
+        refuse_too_large(one, 0, gate.endpoint.service)
+        if self.runner.options.offline or (not made_up and await self._is_there(asked, one)):
+            return None
+        if one.shared and stage.name not in self._shared:
+            self._shared[stage.name] = SharedParts.of(one, gate)
+        high = gate.provider.ceiling(one)
+        self._longest[stage.name] = max(high.output, self._longest.get(stage.name, 0))
+        own = seen_in(Window(asked.ask.window.pages), asked.document)
+        found = await asyncio.to_thread(likely, stage, own, one, gate.endpoint, high)
+        if made_up:
+            return found, False
+        found, is_one = self._packs.place(one, gate, asked.ask.take, found)
+        if one.item is None:
+            found = await self._counted(found, one, gate, self._sums[stage.name])
+        return found, not is_one
+
+    # what hangs on answers that are not there yet -----------------------------------------
+
+    async def _maybe(self, following: Following, maybe: Maybe, root: Document) -> Cost:
+        """What a stage would cost that hangs on answers which are not there yet, see `chances`."""
+        stage, document = maybe.stage, maybe.document
+        what = fan(self.plan.stages, stage, depth(document, root))
+        self._open[stage.name] = what | self._open.get(stage.name, what)
+        if stage.task == "python":
+            return Cost()
+        whole = await self._stand_in(following, stage, document, what, maybe.share)
+        times = MOST_ITEMS if what.items else 1
+        if what.parts and document.page_count > 1:
+            page = deriving.part(document, "1")
+            one = await self._stand_in(following, stage, page, what, 0)
+            for _ in range(1, document.page_count):
+                whole.add(Cost(0, 0, one.high))
+        cost = Cost(0, whole.expected, None if whole.high is None else whole.high * times)
+        self._sums[stage.name].cost.add(cost)
+        return cost
+
+    async def _stand_in(
+        self, following: Following, stage: Stage, document: Document, what: Fan, share: float
+    ) -> Cost:
+        """What a stage would cost for a document in the place of one that is not known; so much of it is counted."""
+        shown = self._stand_ins.shown(stage, document, what)
+        earlier = sum(self._longest.get(name, 0) for name in reads(stage))
+        cost = Cost()
+        try:
+            for asked in await following.questions(stage, shown, Settled(shown)):
+                gate = asked.gates[0]
+                known = None
+                if gate.provider.stored:
+                    known = await self._likely(asked, made_up=shown is not document or what.parts)
+                if known is None:
+                    continue
+                found, is_packed = known
+                # What earlier stages say is as long as their answers may be.
+                found = replace(found, high=replace(found.high, input=found.high.input + earlier))
+                each = cost_of(found, gate, stage.service_tier or "").of(share)
+                self._sums[stage.name].take(found, Cost(), share, is_packed=is_packed)
+                cost.add(each)
+        except DocumentError:  # what a stand-in meets is no trouble of the document's own
+            return cost
+        self._sums[stage.name].documents += share
+        return cost
+
+    async def _is_there(self, asked: Question, one: Request) -> bool:
+        """Whether the answer is stored, or on its way to an equal question."""
+        return self._is_known(one, asked.ask.take) or await self._ways.is_answered(asked, one)
+
     def _is_known(self, one: Request, take: int) -> bool:
-        """Whether an equal request was made before: the run asks it once. Or nothing may be sent at all."""
-        if self.runner.options.offline:
-            return True
+        """Whether an equal request was made before: the run asks it once."""
         key = int(one.key()[:15], 16) + take
         if key in self._seen:
             return True
@@ -254,8 +353,16 @@ class Estimator:
 
     def _told(self, of: int | None) -> Estimate:
         plan, ledger = self.plan, self.runner.ledger
+        context = []
+        for name, shared in self._shared.items():
+            sums = self._sums[name]
+            line, more = decided(name, shared, ceil(sums.requests + sums.packed))
+            context.append(line)
+            sums.cost.add(more)
         shares = tuple(
-            self._sums[stage.name].share(stage.name, str(stage.model)) for stage in plan.stages
+            self._sums[stage.name].share(stage.name, stage.engine)
+            for stage in plan.stages
+            if stage.task != "python"  # it asks nobody
         )
         return Estimate(
             stages=shares,
@@ -273,7 +380,13 @@ class Estimator:
             rates=rates_of(plan),
             sample_of=None if of is None else scaled(shares, self._cost, self._spread, of),
             code=code_of(plan),
-            notes=notes_on(plan, shares, self.runner.options, self._uncounted),
+            graph=drawn(plan.stages) if len(plan.stages) > 1 else (),
+            bounded=not any(what.items for what in self._open.values()),
+            context=tuple(context),
+            notes=(
+                *told(plan.stages, self._open),
+                *notes_on(plan, shares, self.runner.options, self._uncounted),
+            ),
         )
 
 
@@ -310,9 +423,15 @@ async def open_estimator(
         StateError: the state is damaged.
 
     """
-    with closing(Glance(folder)) as glance:
-        replies = Recording(replay) if replay else glance.replies
+    with ExitStack() as opened:
+        glance = opened.enter_context(closing(Glance(folder)))
+        replies: Replies = Recording(replay) if replay else glance.replies
         options = replace(options, offline=True) if replay else options
+        if plan.cache and folder and not options.offline:
+            commons = Commons(plan.cache.folder, age=plan.cache.age, read_only=True)
+            replies = opened.enter_context(
+                closing(Shared(replies, commons, plan.elsewhere, only_look=True))
+            )
         runner = Runner(
             plan, glance.ledger, replies, words=glance.words, shelf=glance.shelf, options=options
         )

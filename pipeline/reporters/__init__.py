@@ -1,7 +1,7 @@
 """Findings of many files as text or JSON: what `fieldsift validate` prints; scores.py is what `eval` prints."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.results import Finding
 from pipeline.writers import dump
@@ -11,12 +11,14 @@ from pipeline.writers import dump
 class Checked:
     """One file that was judged again: `path` as it should be shown, and what was found.
 
-    `evidence_checked` is None where there was no evidence to check.
+    `evidence_checked` is None where neither evidence nor what a translation keeps is to be checked, `stage` where the
+    file is of none.
     """
 
     path: str
     findings: tuple[Finding, ...] = ()
     evidence_checked: bool | None = None
+    stage: str | None = None
 
     @property
     def valid(self) -> bool:
@@ -43,10 +45,11 @@ def said(finding: Finding) -> str:
 
 
 def as_json(checked: Sequence[Checked]) -> str:
-    """`{"files": [{"path", "valid", "findings": [...]}], "summary": {...}}`."""
+    """`{"files": [{"path", "stage", "valid", "findings": [...]}], "summary": {...}}`."""
     files = [
         {
             "path": each.path,
+            "stage": each.stage,
             "valid": each.valid,
             "findings": [finding.to_json() for finding in each.findings],
         }
@@ -87,6 +90,6 @@ def selected(
         return (not select or rule in select) and rule not in ignore
 
     return [
-        Checked(each.path, tuple(f for f in each.findings if wanted(f.rule)), each.evidence_checked)
+        replace(each, findings=tuple(f for f in each.findings if wanted(f.rule)))
         for each in checked
     ]
