@@ -22,6 +22,7 @@
         │   ├── GaveUp                      it was sent as often as is allowed; another endpoint may answer
         │   ├── Transient                   may pass; the gate sends it again, a bounded number of times
         │   └── ContentRefused              the service does not want this content; its Result is `refused`
+        ├── FunctionFailed                  a Python function that is a stage gave no result
         └── NotRecorded                     a recording or `--offline` has no answer for this request
 
 The exit codes are those of the command line's table in README.md; a run that
@@ -149,6 +150,13 @@ class GaveUp(ReplyError):
 
 class ContentRefused(ReplyError):
     """The service refuses the content by its rules. Its Result has the status `refused`."""
+
+
+class FunctionFailed(DocumentError):
+    """A Python function that is a stage raised something, took too long, or gave what is no JSON. Its Result is `failed`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("function_error", message)
 
 
 class NotRecorded(DocumentError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.document import rows_file
 from pipeline.results import Result
 from pipeline.writers import dump, file_of
 
@@ -71,17 +72,31 @@ def _source_of(path: str, sources: set[str]) -> str:
 
 
 def _files(output: Path, lines: list[Result]) -> Iterator[str]:
-    wanted = {str(file): line for line in lines if (file := file_of(line)) is not None}
+    kept = [(str(file), line) for line in lines if (file := file_of(line)) is not None]
+    shared = {file for file, line in kept if rows_file(line.document.path)}
+    wanted = {file: line for file, line in kept if file not in shared}
+    yield from (complaint for file in sorted(shared) for complaint in _rows(output, file, kept))
     inside = [path for path in sorted(output.rglob("*")) if ".fieldsift" not in path.parts]
     there = {str(path.relative_to(output)) for path in inside if not path.is_dir()}
     yield from (f"{name}: missing" for name in sorted(wanted.keys() - there))
-    yield from (f"{name}: stray" for name in sorted(there - wanted.keys() - OWN))
+    yield from (f"{name}: stray" for name in sorted(there - wanted.keys() - OWN - shared))
     for path in inside:
         if path.is_dir() and not any(path.iterdir()):
             yield f"{path.relative_to(output)}: an empty folder"
     for name in sorted(wanted.keys() & there):
         if (output / name).read_text("utf-8") != dump(wanted[name].data, indent=2) + "\n":
             yield f"{name}: not the data of its line"
+
+
+def _rows(output: Path, file: str, kept: list[tuple[str, Result]]) -> Iterator[str]:
+    """Whether a data file of rows has one line for each of them."""
+    if not (output / file).exists():
+        yield f"{file}: missing"
+        return
+    told = [json.loads(line) for line in (output / file).read_text("utf-8").splitlines()]
+    there = sorted(dump([each["document"], each["data"]]) for each in told)
+    if there != sorted(dump([line.document.path, line.data]) for own, line in kept if own == file):
+        yield f"{file}: not the data of its lines"
 
 
 def _pages(line: Result) -> Iterator[str]:

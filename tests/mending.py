@@ -15,6 +15,7 @@ from pipeline.config import Call, plan
 from pipeline.document import Document, Page, Part
 from pipeline.results import Result
 from pipeline.runner import Options
+from pipeline.runner.branches import Branch
 from pipeline.sources import Source
 from pipeline.stages import Stage
 from tests.answers import Answer, Seen, generated, usage_of
@@ -139,7 +140,8 @@ def answered(document: Document, stage: Stage, budget: object = None) -> Result:
         async with open_runner(decided, Options(), Storage(in_memory=True)) as runner:
             await runner.begin()
             looking = asyncio.ensure_future(runner.eyes.look(document, b""))
-            return await runner._stage(decided.stages[0], Source("a.txt"), document, looking)
+            branch = Branch(document, looking)
+            return await runner.answering.answer(decided.stages[0], branch, Source("a.txt"))
 
     return asyncio.run(work())
 

@@ -169,6 +169,14 @@ def test_a_folder_with_stages_made_in_code(tmp_path: Path) -> None:
     assert pipeline.run(inbox, tmp_path / "out").unchanged == 3
 
 
+def test_a_run_without_an_output_folder_ends_before_anything_is_sent(
+    document: Path, server: Server
+) -> None:
+    with pytest.raises(UsageError, match=r'run\(inputs, output="out"\)'):
+        Pipeline(Stage("receipt", schema=Receipt)).run([document])
+    assert server.requests == []
+
+
 def test_results_come_one_by_one_while_the_run_goes_on(tmp_path: Path, document: Path) -> None:
     async def work() -> list[str]:
         pipeline = Pipeline(Stage("receipt", schema=Receipt), model="local")

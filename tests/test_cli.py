@@ -342,7 +342,7 @@ def test_validate_of_any_json_and_jsonl(work: Path) -> None:
         (
             ["run", "inbox", "-s", "invocie", "-m", "local", "-o", "out"],
             2,
-            "shipped are contract, invoice, receipt",
+            "did you mean invoice? shipped are api_documentation, ",
         ),
         (["run", "inbox", "-s", "invoice", "-o", "out"], 4, "GEMINI_API_KEY"),
         (
@@ -523,3 +523,9 @@ def test_doctor_finds_the_key_and_never_shows_it(work: Path) -> None:
 def test_show_parts_sends_nothing_and_needs_no_key(work: Path) -> None:
     told = fieldsift("extract", "inbox/a.txt", "-s", "invoice", "--show-parts", cwd=work)
     assert "text text/plain" in told.stdout
+
+
+def test_a_table_is_one_document_of_extract_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    told = fieldsift("extract", "t.csv", "-s", "invoice", "--show-parts", cwd=tmp_path)
+    assert told.stderr.count("t.csv is read as one document; fieldsift run reads each row") == 1

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from pipeline.committing import commit
+from pipeline.committing import Outcome, commit
 from pipeline.errors import SetupError
 from pipeline.ledger import Ledger, StoredReplies
 from pipeline.results import DocumentRef, Result
@@ -106,7 +106,7 @@ async def work_through(
             await replies.keep(name, 1, run.id, {"m": name}, body)
             await ledger.book(call, 10, "paid")
         result = Result(DocumentRef(name), "s", "valid", data={"told": body.decode()})
-        await commit(ledger, output, name, [result], (1, 2, "p", run.id))
+        await commit(ledger, output, Outcome(name, [result], (1, 2, "p", run.id)))
     await ledger.end(run)
 
 

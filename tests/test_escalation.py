@@ -401,3 +401,10 @@ def test_validate_repeats_what_only_a_run_can_find(tmp_path: Path) -> None:
         fieldsift("run", "-j", "1", cwd=tmp_path, env=env(server), code=1)
     told = fieldsift("validate", "out", "--output-format", "json", cwd=tmp_path, code=1).stdout
     assert "conflict" in {each["rule"] for each in json.loads(told)["files"][0]["findings"]}
+
+
+def test_settings_that_are_empty_are_not_shown() -> None:
+    stage = Stage("a", "vendor, total float", escalate={"to": STRONG})
+    decided = plan({"model": CHEAP}, Call(keyless=True), [stage])
+    (told,) = [each.value for each in decided.settings if each.name == "stage.a.escalate"]
+    assert told.endswith("max_share 1.0")

@@ -233,7 +233,7 @@ def test_a_recording_gives_back_the_very_bytes(
     tmp_path_factory: pytest.TempPathFactory, body: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("recording")
-    Recording(folder).note("k", 1, {"model": "m"}, body)
+    wait(Recording(folder).note("k", 1, {"model": "m"}, body))
     assert Recording(folder).get("k", 1, 0) == body
 
 
@@ -254,8 +254,9 @@ def test_a_recording_beside_the_store_writes_and_never_answers(tmp_path: Path) -
 def test_what_differs_from_the_nearest_recording_is_told_in_words(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     request = {"model": "m", "content": [{"text": "a"}], "settings": {"thinking": "low"}}
-    recording.note("k", 1, {"model": "other", "content": [{"text": "b"}], "settings": {}}, b"{}")
-    recording.note("l", 1, request, b"{}")
+    other = {"model": "other", "content": [{"text": "b"}], "settings": {}}
+    wait(recording.note("k", 1, other, b"{}"))
+    wait(recording.note("l", 1, request, b"{}"))
     told = nearest(recording, {**request, "settings": {"thinking": "high"}})
     assert told == 'the nearest differs in /settings/thinking: recorded "low", now "high"'
     assert "nothing is recorded" in nearest(Recording(tmp_path / "empty"), request)

@@ -98,7 +98,7 @@ class Run:
         for name, value in tally.items():
             setattr(self.tally, name, value)
         self.plan = SimpleNamespace(budget=Decimal(2))
-        self.asker = SimpleNamespace(tokens=0, paid=Decimal(0))
+        self.asker = SimpleNamespace(bought=SimpleNamespace(tokens=0, paid=Decimal(0)))
         self.until = 0.0
 
     def waiting(self) -> tuple[Waiting, ...]:
@@ -119,14 +119,14 @@ def test_the_time_left_is_of_documents_that_need_work_at_the_rate_of_late() -> N
 
 def test_tokens_and_money_are_those_of_answers_that_were_bought() -> None:
     run: Any = Run()
-    run.asker = SimpleNamespace(tokens=125, paid=Decimal("0.25"))
+    run.asker = SimpleNamespace(bought=SimpleNamespace(tokens=125, paid=Decimal("0.25")))
     standing = Watch(run, Decimal("0.5")).look(0)
     assert (standing.tokens, standing.paid, standing.cost) == (
         125,
         Decimal("0.25"),
         Decimal("0.75"),
     )
-    run.asker.paid = None
+    run.asker.bought.paid = None
     assert Watch(run, Decimal("0.5")).look(0).cost is None, "unknown is never zero"
     assert Watch(Run(), None).look(0).cost is None  # type: ignore[arg-type]  # what it looks at
 
@@ -359,6 +359,31 @@ def test_events_have_the_keys_of_the_contract(tmp_path: Path) -> None:
     assert bad["message"]
     good = next(each for each in told if each.get("path") == "1.txt")
     assert (tmp_path / "out" / good["file"]).exists()
+
+
+def test_what_is_wrong_and_what_came_out_are_told_by_stage(tmp_path: Path) -> None:
+    inbox(tmp_path, 2)
+    (tmp_path / "pipeline.toml").write_text(
+        '[run]\nmodel = "local"\n'
+        '[[stage]]\nname = "first"\nschema = "vendor, total float"\nvalidate = ["total < 5"]\n'
+        '[[stage]]\nname = "second"\nschema = "vendor str"\n'
+        '[[stage]]\nname = "third"\nschema = "vendor str"\nwhen = "first.total > 0"\n'
+    )
+    ran = fieldsift("run", "inbox", "-o", "out", "--no-store", "--json", cwd=tmp_path, code=1)
+    end = lines_of(ran.stdout)[-1]
+    assert end["stages"] == {
+        "first": {"invalid": 2},
+        "second": {"valid": 2},
+        "third": {"failed": 2},
+    }
+    assert "0.txt: first: invalid: " in ran.stderr
+    assert "0.txt: third: failed: " in ran.stderr
+    assert "run stage stage=second valid=2\n" in ran.stderr
+    status = fieldsift("status", "out", cwd=tmp_path).stdout
+    assert "\n  first 2 invalid; second 2 valid; third 2 failed\n" in status
+    checked = fieldsift("validate", "out", "--output-format", "json", cwd=tmp_path, code=1)
+    stages = [each["stage"] for each in json.loads(checked.stdout)["files"]]
+    assert sorted(stages) == sorted(["first", "second", "third"] * 2)
 
 
 def _shown() -> list[dict[str, Any]]:

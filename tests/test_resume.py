@@ -103,7 +103,7 @@ def go(
             change(runner)
 
             def surveyed(found: Survey) -> None:
-                went.survey, went.sent_before_survey = found, runner.asker.sent
+                went.survey, went.sent_before_survey = found, runner.asker.bought.sent
 
             went.tally = runner.tally
             found = inputs_of(decided) if sources is None else sources
@@ -238,6 +238,7 @@ def test_results_of_documents_that_are_gone_are_counted_and_pruned_when_asked(
     done = fieldsift(*command, cwd=inbox.parent, env=env, code=1)
     assert "run plan found=6 unchanged=5 new=1 gone=2" in done.stderr
     assert " gone=2 " in done.stderr
+    assert "2 documents with results are no longer in the input" in done.stderr
     assert len(server.billed) == 6
     done = fieldsift(*command, "--prune", cwd=inbox.parent, env=env)
     assert " pruned=2 " in done.stderr
@@ -406,7 +407,7 @@ def test_the_first_document_is_worked_on_while_the_folder_is_still_listed(
             if early:
                 async for result in process(source):
                     yield result
-            if runner.tally.done > 3000:
+            if runner.tally.listed:
                 runner.stop()
 
         vars(runner)["process"] = few
@@ -430,9 +431,9 @@ def test_waiting_sources_come_back_in_their_order(tmp_path: Path) -> None:
     taken = []
     for start in range(0, 4000, 250):
         waiting.put(put[start : start + 250], early=start < 250)
-        taken += [waiting.take() for _ in range(100)]
+        taken += [each for _ in range(100) for each in waiting.take()]
     while waiting:
-        taken.append(waiting.take())
+        taken += waiting.take()
     assert [source for source, _ in taken] == put
     assert sum(early for _, early in taken) == 250
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from pipeline.errors import SchemaError, UsageError
+from pipeline.grounding import with_quotes
 from pipeline.reporters.linted import as_text
 from pipeline.schema import Schema
 from pipeline.schema.contradictions import contradictions
@@ -310,7 +311,8 @@ def test_show_prints_exactly_what_is_sent(dialect: Any, level: Any, tmp_path: Pa
     """By dialect and level; the default is the model's own."""
     (tmp_path / "s.json").write_text(json.dumps(BILL))
     told = fieldsift("show", "s.json", "--dialect", dialect, "--level", level, cwd=tmp_path)
-    assert json.loads(told.stdout) == compile_schema(Schema("s", BILL), dialect, level)
+    sent = with_quotes(Schema("s", BILL))
+    assert json.loads(told.stdout) == compile_schema(sent, dialect, level)
 
 
 def test_show_prints_the_schema_as_written(tmp_path: Path) -> None:

@@ -194,6 +194,9 @@ def test_what_to_type_next_fits_what_is_wrong() -> None:
     assert advice({"valid": 3}) == "fieldsift validate out"
     assert "--retry failed,invalid" in advice({"failed": 1, "invalid": 2, "unreadable": 1})
     assert "--retry" not in advice({"invalid": 2}, engine="local"), "it would say the same again"
+    rows = [("failed", "doubled_id", 2), ("failed", "no_id", 1)]
+    assert "--retry" not in advice({"failed": 3}, rows), "only the file can be mended"
+    assert "--retry failed" in advice({"failed": 4}, rows)
     assert advice({"unreadable": 1}, [("unreadable", "needs_ocr", 1)], messages=[ocr]) == (
         "pip install 'fieldsift[local]'; then the same command with --retry unreadable"
     )

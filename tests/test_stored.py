@@ -611,7 +611,7 @@ def test_large_shared_files_lie_outside_the_cache_too() -> None:
 def test_caches_can_be_listed_and_looked_at() -> None:
     async def work(server: Server) -> None:
         async with provider(server) as opened:
-            there = opened._store._caches
+            there = opened._store.caches
             assert await _all(there.list()) == []
             await opened.send(shared())
             [one] = await _all(there.list())

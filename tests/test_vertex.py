@@ -130,6 +130,20 @@ def models(server: Server) -> list[Seen]:
     return [seen for seen in server.requests if "/publishers/" in seen.path]
 
 
+def test_what_all_documents_share_goes_into_a_cache_there_too(account: Any) -> None:
+    """Named with project and location, read by each question, deleted at the end."""
+    book = text_part("Code 7: goods, rate 19 %. " * 900)
+    with serving() as server:
+        account(server)
+        both = (replace(asked(book, text_part(f"Total: {n}")), shared=1) for n in range(2))
+        answers = sent(vertex(server), *both)
+        assert all(isinstance(body, bytes) for body in answers)
+        name = "projects/acme/locations/global/cachedContents/1"
+        assert [seen.body.get("cachedContent") for seen in models(server)] == [name, name]
+        assert server.state["made"] == 1
+        assert server.state["caches"] == {}
+
+
 # a whole run ----------------------------------------------------------------------------------
 
 

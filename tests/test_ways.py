@@ -36,6 +36,9 @@ class Dictionary:
     def recall(self, name: str) -> str | None:
         return self.kept.get(name)
 
+    def names(self, beginning: str) -> list[str]:
+        return [name for name in self.kept if name.startswith(beginning)]
+
     async def remember(self, name: str, value: str, until: float) -> None:
         self.kept[name] = value
 
@@ -339,7 +342,9 @@ def test_a_conversation_that_was_cut_off_goes_on_where_it_was(
     async def wait() -> str:
         """A function in whose midst the process ends, once."""
         if not is_whole:
-            raise asyncio.CancelledError
+            for task in asyncio.all_tasks():
+                task.cancel()
+            await asyncio.Event().wait()
         return "done"
 
     line = Line(tmp_path, first, second, tools=[wait])

@@ -198,7 +198,7 @@ def test_rows_that_are_doubled_are_named_with_those_that_they_repeat() -> None:
 def test_a_small_budget_is_told_in_full() -> None:
     money = {"calls": 1, "cost_usd": 0.0, "budget_usd": 1e-05, "left_usd": 1e-05}
     told = {
-        "counts": {}, "inputs": ["in"], "reasons": [], "damaged": None, "pages": None, "tokens": {},
+        "counts": {}, "counts_by_stage": {}, "inputs": ["in"], "reasons": [], "damaged": None, "pages": None, "tokens": {},
         "money": money, "last_run": "running", "holder": "x", "engine": "m", "gone": {"documents": 0},
         "next": "wait",
     }  # fmt: skip
